@@ -1,0 +1,195 @@
+"""From a configuration's text to a rule set that may take force, or every fault in it.
+
+Pure but for `read_list`, through which the caller reads the files that the configuration names.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+from .answers import Answer
+from .compile import Names, compile_rule, compile_rules, rule_name
+from .config.faults import Fault, Faulty
+from .config.reading import Reading, read_config
+from .config.schema import Config, FileNetwork, Listener, TestFields
+from .config.source import read
+from .networks.ranges import Ranges
+from .networks.spans import Span
+from .networks.text import parse_lines
+from .respond import respond_to
+from .rules import Rule, RuleSet, unreachable
+
+# Of TEST-NET-1 (RFC 5737): an address that no rule names by accident.
+NOBODY = IPv4Address("192.0.2.1")
+
+
+@dataclass(frozen=True)
+class ListFile:
+    """A list file as it was read: `shown` is its name for messages."""
+
+    shown: str
+    text: str
+
+
+ReadList = Callable[[str], ListFile]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A configuration without a fault, and what it compiles to."""
+
+    config: Config
+    networks: dict[str, Ranges]
+    rules: RuleSet
+
+
+def check(text: str, file: str, read_list: ReadList) -> Checked:
+    """Check a configuration whole; raises `Faulty` with all that is wrong.
+
+    `read_list` gives a file by the name that the configuration has for it, or raises `OSError` or
+    `UnicodeError`.
+    """
+    source, faults = read(text, file)
+    reading, more = read_config(source)
+    faults += more
+    if reading is None:
+        raise Faulty(faults)
+    stages = _Stages(reading)
+    networks = stages.read_networks(read_list)
+    stages.compare_listeners()
+    names = Names.of(reading.config, networks)
+    rules = stages.compile(names)
+    stages.find_unreachable(rules)
+    rule_set = compile_rules(reading.config, rules, names)
+    if stages.is_sound:
+        stages.run_tests(rule_set)
+    if faults or stages.faults:
+        raise Faulty([*faults, *stages.faults])
+    return Checked(reading.config, networks, rule_set)
+
+
+class _Stages:
+    """The checks that come after the form is read, with the faults that they found."""
+
+    def __init__(self, reading: Reading) -> None:
+        self.faults: list[Fault] = []
+        self.is_sound = reading.is_whole("rules", "networks", "registries", "clients")
+        self._reading = reading
+        self._config = reading.config
+
+    def _fault(self, location: tuple[str | int, ...], message: str) -> None:
+        self.faults.append(self._reading.source.fault(location, message))
+
+    def read_networks(self, read_list: ReadList) -> dict[str, Ranges]:
+        """The addresses of each network; one whose file is faulty is left out."""
+        networks = {}
+        for name, network in self._config.networks.items():
+            if isinstance(network, FileNetwork):
+                spans = self._read_file(name, network.file, read_list)
+            else:
+                spans = list(network)
+            if spans is not None:
+                networks[name] = Ranges.of(spans)
+        return networks
+
+    def _read_file(self, name: str, file: str, read_list: ReadList) -> list[Span] | None:
+        try:
+            content = read_list(file)
+        except OSError as error:
+            self._fault(("networks", name, "file"), f"cannot read '{file}': {error.strerror}")
+        except ValueError:
+            self._fault(("networks", name, "file"), f"'{file}' is not UTF-8 text")
+        else:
+            entries = list(parse_lines(content.text))
+            faults = [
+                Fault(content.shown, line, column, str(entry))
+                for line, column, entry in entries
+                if isinstance(entry, ValueError)
+            ]
+            if not faults:
+                return [entry for _, _, entry in entries if isinstance(entry, Span)]
+            self.faults += faults
+        self.is_sound = False
+        return None
+
+    def compare_listeners(self) -> None:
+        """Find listeners that want the same socket."""
+        listeners = self._config.listen
+        for position, listener in enumerate(listeners):
+            for earlier in listeners[:position]:
+                if _overlap(listener, earlier):
+                    place = self._reading.place("listen", position)
+                    self._fault(
+                        place, f"an earlier entry listens on port {listener.port} of this host too"
+                    )
+                    break
+
+    def compile(self, names: Names) -> list[Rule]:
+        """The rules that have a meaning, and faults for names that two of them have."""
+        rules = []
+        places: dict[str, int] = {}
+        for position, fields in enumerate(self._config.rules):
+            place = self._reading.place("rules", position)
+            index, line = int(place[1]), self._reading.source.line(place)
+            name = rule_name(fields, index)
+            if name in places:
+                self._fault(
+                    (*place, "name"), f"the rule on line {places[name]} is called '{name}' too"
+                )
+            places.setdefault(name, line)
+            try:
+                rules.append(compile_rule(fields, names, index, line))
+            except KeyError:
+                # It speaks of a name whose own fault has been reported.
+                self.is_sound = False
+        return rules
+
+    def find_unreachable(self, rules: list[Rule]) -> None:
+        """Find rules that can never decide."""
+        for rule, earlier in unreachable(rules):
+            self._fault(
+                ("rules", rule.position),
+                f"nothing can reach rule '{rule.name}': '{earlier.name}' on line {earlier.line} "
+                "covers all its conditions",
+            )
+
+    def run_tests(self, rules: RuleSet) -> None:
+        """Run the configuration's own tests."""
+        for position, test in enumerate(self._config.tests):
+            answer = respond_to(
+                rules,
+                test.client or NOBODY,
+                test.method,
+                test.path.encode(),
+                test.host.encode(),
+                test.user_agent,
+            )
+            for key, want, got in _unmet(test, answer):
+                place = (*self._reading.place("tests", position), key)
+                self._fault(place, f"this test fails: {key} is {got}, not {want}")
+
+
+def _overlap(one: Listener, other: Listener) -> bool:
+    if one.port != other.port:
+        return False
+    hosts = [listener.host for listener in (one, other)]
+    # A socket on :: takes IPv4 connections too.
+    if any(host is None or host == IPv6Address("::") for host in hosts):
+        return True
+    wild = any(host == IPv4Address("0.0.0.0") for host in hosts)
+    return hosts[0] == hosts[1] or (wild and all(isinstance(host, IPv4Address) for host in hosts))
+
+
+def _unmet(test: TestFields, answer: Answer) -> list[tuple[str, object, object]]:
+    """The expectations that an answer does not meet: which, what was wanted, what it is."""
+    expectations = {
+        "rule": (test.rule, answer.rule),
+        "status": (test.status, answer.status),
+        "location": (test.location, answer.location),
+        "registry": (test.registry, answer.registry),
+    }
+    return [
+        (key, want, "none" if got is None else got)
+        for key, (want, got) in expectations.items()
+        if want is not None and want != got
+    ]

@@ -1,0 +1,167 @@
+"""The conditions of a rule, compiled: whether they hold, and whether they cover other ones.
+
+`covers` is for finding rules that nothing can reach. It never says yes wrongly; it may say no about
+two conditions of which one does cover the other in a roundabout way.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+from .networks.ranges import EVERYWHERE, Ranges
+from .query import Query
+
+# The symbols that stand for "anything but a slash" and "anything" where one pattern is matched
+# against another; no request holds them.
+_ANY_SEGMENT, _ANYTHING = "\U0010fffe", "\U0010ffff"
+
+
+class Condition(Protocol):
+    """One condition under one key of a rule."""
+
+    def holds(self, query: Query, networks: frozenset[str]) -> bool:
+        """Whether it holds for `query`, whose client is in the sets named by `networks`."""
+
+    def covers(self, other: "Condition") -> bool:
+        """Whether it holds wherever `other`, under the same key, does."""
+
+    @property
+    def is_universal(self) -> bool:
+        """Whether it holds for every request."""
+
+
+@dataclass(frozen=True)
+class ClientIn:
+    """The client's address is in one of the sets of addresses with these names."""
+
+    names: frozenset[str]
+    ranges: Ranges
+
+    def holds(self, query: Query, networks: frozenset[str]) -> bool:
+        return not self.names.isdisjoint(networks)
+
+    def covers(self, other: Condition) -> bool:
+        return isinstance(other, ClientIn) and self.ranges.contains(other.ranges)
+
+    @property
+    def is_universal(self) -> bool:
+        return self.ranges.contains(EVERYWHERE)
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """A part of the request, named as in `Query`, is one of these values."""
+
+    part: str
+    values: frozenset[str]
+
+    def holds(self, query: Query, networks: frozenset[str]) -> bool:
+        return getattr(query, self.part) in self.values
+
+    def covers(self, other: Condition) -> bool:
+        return isinstance(other, OneOf) and self.values >= other.values
+
+    @property
+    def is_universal(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A text with wildcards: ``*`` is anything but a slash and ``**`` anything.
+
+    Where `crosses`, ``*`` is anything too; where `prefix`, only a ``*`` at the end is a wildcard.
+    """
+
+    text: str
+    crosses: bool = False
+    prefix: bool = False
+
+    @cached_property
+    def _symbols(self) -> str:
+        if self.prefix:
+            star = self.text.endswith("*")
+            return self.text[:-1] + _ANYTHING if star else self.text
+        single = _ANYTHING if self.crosses else _ANY_SEGMENT
+        return re.sub(r"\*\*+", _ANYTHING, self.text).replace("*", single)
+
+    @cached_property
+    def _regex(self) -> re.Pattern[str]:
+        source = re.escape(self._symbols)
+        source = source.replace(re.escape(_ANYTHING), ".*")
+        return re.compile(source.replace(re.escape(_ANY_SEGMENT), f"[^/{_ANYTHING}]*"), re.DOTALL)
+
+    def matches(self, text: str) -> bool:
+        """Whether the whole of `text` is of this form."""
+        return self._regex.fullmatch(text) is not None
+
+    def covers(self, other: "Pattern") -> bool:
+        """Whether everything that `other` matches matches too: wildcards only take wildcards."""
+        return self.matches(other._symbols)
+
+    @property
+    def is_universal(self) -> bool:
+        return self._symbols in (_ANYTHING, "/" + _ANYTHING)
+
+
+@dataclass(frozen=True)
+class Like:
+    """A part of the request is there, and one of these patterns matches it."""
+
+    part: str
+    patterns: tuple[Pattern, ...]
+
+    def holds(self, query: Query, networks: frozenset[str]) -> bool:
+        text = getattr(query, self.part)
+        return text is not None and any(pattern.matches(text) for pattern in self.patterns)
+
+    def covers(self, other: Condition) -> bool:
+        return isinstance(other, Like) and all(
+            any(ours.covers(theirs) for ours in self.patterns) for theirs in other.patterns
+        )
+
+    @property
+    def is_universal(self) -> bool:
+        always_there = self.part in ("path", "user_agent")
+        return always_there and any(pattern.is_universal for pattern in self.patterns)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Conditions by their keys, all of which must hold."""
+
+    by_key: Mapping[str, Condition]
+
+    def hold(self, query: Query, networks: frozenset[str], *, but: Iterable[str] = ()) -> bool:
+        """Whether all hold, those whose keys are in `but` left aside."""
+        return all(
+            condition.holds(query, networks)
+            for key, condition in self.by_key.items()
+            if key not in but
+        )
+
+    def covers(self, other: "Conditions") -> bool:
+        """Whether all hold wherever all of `other` do."""
+        return all(
+            condition.is_universal or (key in other.by_key and condition.covers(other.by_key[key]))
+            for key, condition in self.by_key.items()
+        )
+
+
+@dataclass(frozen=True)
+class Not:
+    """Not all of the inner conditions hold."""
+
+    inner: Conditions
+
+    def holds(self, query: Query, networks: frozenset[str]) -> bool:
+        return not self.inner.hold(query, networks)
+
+    def covers(self, other: Condition) -> bool:
+        return isinstance(other, Not) and other.inner.covers(self.inner)
+
+    @property
+    def is_universal(self) -> bool:
+        return False

@@ -1,0 +1,252 @@
+"""How each scalar of the configuration is written: how it is read, and its JSON Schema.
+
+Both stand in one `Scalar`, so that what `regroute schema` publishes and what is checked cannot
+part. An editor's YAML reader takes some texts for numbers or booleans; the schema allows those
+wherever free text is due.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from ..answers import Refusal, escaped
+from ..networks.spans import Address, Span, parse_address, parse_span
+from ..oci import REPOSITORY, Kind
+from ..rules import Registry
+from ..target import parse_host, visible_path
+from .faults import suggest
+
+NAME_PATTERN = "[a-z][a-z0-9_-]*"
+REDIRECTS = (301, 302, 303, 307, 308)
+DENIALS = (403, 404, 405, 410, 451)
+
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_ORIGIN = (
+    r"https?://(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
+)
+
+
+@dataclass(frozen=True)
+class Known:
+    """The names that a configuration declares, for the scalars that speak of them."""
+
+    networks: frozenset[str] = frozenset()
+    registries: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, eq=False)
+class Scalar:
+    """A way to write one value: `parse` raises `ValueError` that says what to write instead."""
+
+    parse: Callable[[str, Known], Any]
+    schema: dict[str, Any]
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.with_info_plain_validator_function(self._read)
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return dict(self.schema)
+
+    def _read(self, value: object, info: ValidationInfo) -> Any:
+        if not isinstance(value, str):
+            raise ValueError(f"expected one plain value, not {describe(value)}")
+        return self.parse(value, info.context or Known())
+
+
+def describe(value: object) -> str:
+    """What a plain value is, for a message."""
+    kinds: dict[type, str] = {list: "a list", dict: "a mapping", str: "plain text"}
+    return kinds.get(type(value), "nothing")
+
+
+def _text(pattern: str, what: str, then: Callable[[str], Any] = str) -> Scalar:
+    """A text of a given form; free enough that an editor may take it for a number."""
+
+    def parse(text: str, known: Known) -> Any:
+        if re.fullmatch(pattern, text) is None:
+            raise ValueError(f"'{text}' is not {what}")
+        return then(text)
+
+    return Scalar(parse, {"type": ["string", "number", "boolean"], "pattern": f"^(?:{pattern})$"})
+
+
+def _choice(values: Iterable[str], what: str) -> Scalar:
+    words = tuple(values)
+
+    def parse(text: str, known: Known) -> str:
+        if text not in words:
+            raise ValueError(f"unknown {what} '{text}'{suggest(text, words)}")
+        return text
+
+    return Scalar(parse, {"enum": list(words)})
+
+
+def _status(text: str, known: Known) -> int:
+    if text not in map(str, REDIRECTS + DENIALS):
+        raise ValueError(
+            f"'{text}' is no status for an answer: redirects have {_listed(REDIRECTS)}, "
+            f"denials {_listed(DENIALS)}"
+        )
+    return int(text)
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _port(text: str, known: Known) -> int:
+    if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
+        raise ValueError(f"'{text}' is no port: write a number from 1 to 65535")
+    return int(text)
+
+
+def _listen_host(text: str, known: Known) -> Address:
+    # As it is written: a mapped address and its IPv4 address are two different sockets.
+    try:
+        return ip_address(text)
+    except ValueError:
+        raise ValueError(
+            f"'{text}' is no IP address to listen on: write one as in 127.0.0.1 or ::1, "
+            "0.0.0.0 for all of IPv4, :: for all of both"
+        ) from None
+
+
+def _span(text: str, known: Known) -> Span:
+    return parse_span(text)
+
+
+def _span_or_network(text: str, known: Known) -> Span | str:
+    if re.fullmatch(NAME_PATTERN, text):
+        if text not in known.networks:
+            raise ValueError(f"unknown network '{text}'{suggest(text, known.networks)}")
+        return text
+    return parse_span(text)
+
+
+def _address(text: str, known: Known) -> Address:
+    try:
+        return parse_address(text)
+    except ValueError:
+        raise ValueError(f"'{text}' is no IP address: write one as in 192.168.0.1") from None
+
+
+def _host(text: str, known: Known) -> str:
+    try:
+        host = parse_host(text.encode())
+    except Refusal:
+        host = ""
+    if not host or "*" in host:
+        raise ValueError(f"'{text}' is no host: write one whole name or address, as in r.example")
+    return host
+
+
+def _path(text: str) -> str:
+    return visible_path(text.encode())
+
+
+def _method(text: str, known: Known) -> str:
+    if re.fullmatch(_TOKEN, text) is None:
+        raise ValueError(f"'{text}' is no method")
+    if text != text.upper():
+        raise ValueError(f"methods are in capitals: did you mean {text.upper()}?")
+    return text
+
+
+def parse_registry(url: str, name: str) -> Registry:
+    """Read a destination; raises `ValueError` that says what it may consist of."""
+    match = re.fullmatch(rf"({_ORIGIN})(?:/(.*))?", url)
+    if match is None:
+        raise ValueError(
+            f"'{url}' is no destination: write http(s)://host, with a port and a repository prefix "
+            "if need be, and without user, query or fragment"
+        )
+    origin, prefix = match[1], (match[2] or "").removesuffix("/")
+    _check_port(origin)
+    if prefix and not re.fullmatch(REPOSITORY, prefix):
+        raise ValueError(
+            f"'{prefix}' is no repository prefix: its components are lower-case letters and "
+            "digits, with . _ or - between them, separated by /"
+        )
+    return Registry(name, origin, prefix)
+
+
+def _check_port(origin: str) -> None:
+    if (port := re.search(r":([0-9]+)$", origin)) and not 1 <= int(port[1]) <= 65535:
+        raise ValueError(f"{port[1]} is no port: write a number from 1 to 65535")
+
+
+def _registry_url(text: str, known: Known) -> str:
+    parse_registry(text, text)
+    return text
+
+
+def _destination(text: str, known: Known) -> str:
+    if re.fullmatch(NAME_PATTERN, text):
+        if text not in known.registries:
+            raise ValueError(f"unknown registry '{text}'{suggest(text, known.registries)}")
+        return text
+    return _registry_url(text, known)
+
+
+def _location(text: str, known: Known) -> str:
+    match = re.fullmatch(rf"({_ORIGIN})((?:[/?#].*)?)", text)
+    if match is None:
+        raise ValueError(f"'{text}' is no location: write http(s)://host/path")
+    _check_port(match[1])
+    return match[1] + escaped(match[2].encode())
+
+
+def _message(text: str, known: Known) -> str:
+    message = text.strip()
+    if not message or not message.isprintable():
+        raise ValueError("the message must be one line of text")
+    return message
+
+
+_FREE = {"type": ["string", "number", "boolean"], "pattern": r"\S"}
+
+NAME = _text(NAME_PATTERN, "a name: write lower-case letters, digits, - and _, a letter first")
+PORT = Scalar(
+    _port,
+    {"type": ["integer", "string"], "minimum": 1, "maximum": 65535, "pattern": "^[0-9]{1,5}$"},
+)
+LISTEN_HOST = Scalar(_listen_host, {"type": "string", "pattern": "^[0-9A-Fa-f:.]+$"})
+SPAN = Scalar(_span, {"type": ["string", "number"], "pattern": r"^[0-9A-Fa-f:./ -]+$"})
+SPAN_OR_NETWORK = Scalar(
+    _span_or_network,
+    {"type": ["string", "number"], "pattern": rf"^(?:[0-9A-Fa-f:./ -]+|{NAME_PATTERN})$"},
+)
+ADDRESS = Scalar(_address, {"type": "string", "pattern": "^[0-9A-Fa-f:.]+$"})
+HEADER = _text(_TOKEN, "a field name", str.lower)
+FILE = Scalar(lambda text, known: text, _FREE)
+HOST = Scalar(_host, {"type": "string", "minLength": 1})
+PATH = _text(r"/[^?#\s]*|\*", "a path: begin with / and leave the query out", _path)
+METHOD = Scalar(_method, {"type": "string", "pattern": "^[^a-z\\s]+$"})
+KIND = _choice((kind.value for kind in Kind), "kind")
+REPOSITORY_GLOB = _text(
+    r"[a-z0-9._*-]+(?:/[a-z0-9._*-]+)*",
+    "a repository: it is in lower case and neither begins nor ends with /; * is a wildcard",
+)
+REFERENCE_GLOB = _text(r"[A-Za-z0-9._:+=*-]+", "a tag or digest; * is a wildcard")
+USER_AGENT = Scalar(lambda text, known: text, _FREE)
+NAMESPACE = _text(r"[^\s/]+", "a registry's host, as in docker.io")
+REGISTRY_URL = Scalar(_registry_url, {"type": "string", "pattern": f"^{_ORIGIN}(?:/[^?#]*)?$"})
+DESTINATION = Scalar(
+    _destination, {"type": "string", "pattern": f"^(?:{NAME_PATTERN}|{_ORIGIN}(?:/[^?#]*)?)$"}
+)
+LOCATION = Scalar(_location, {"type": "string", "pattern": f"^{_ORIGIN}(?:[/?#].*)?$"})
+MESSAGE = Scalar(_message, _FREE)
+OK = _choice(["ok"], "response")
+STATUS = Scalar(_status, {"enum": [*REDIRECTS, *DENIALS, *map(str, REDIRECTS + DENIALS)]})
+ANY_STATUS = _text("[1-5][0-9][0-9]", "a status", int)
+TEST_PATH = _text(r"/\S*", "a path: begin with /")

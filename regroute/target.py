@@ -1,0 +1,128 @@
+"""The request-target (RFC 9112 §3.2): what of it is sent on, and what conditions see of it."""
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+from .answers import Refusal
+
+# uri-host [ ":" port ] (RFC 9110 §7.2, RFC 3986 §3.2.2); an IPv6 address stands in brackets.
+_HOST = rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)"
+_AUTHORITY = re.compile(rb"(?P<host>" + _HOST + rb")(?::[0-9]*)?")
+_ABSOLUTE = re.compile(rb"(?i:https?)://(?P<authority>[^/?#]*)(?P<rest>.*)", re.DOTALL)
+_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A request's path and query.
+
+    `sent` is the client's own bytes of both, beginning with ``/``. `path` is what conditions see:
+    without the query, escapes of unreserved characters decoded, bytes as Latin-1. `host` is the
+    authority's host of an absolute-form target, in lower case.
+    """
+
+    sent: bytes
+    path: str
+    host: str | None = None
+
+    @property
+    def under_v2(self) -> bool:
+        """Whether this is a path of the registry API."""
+        return is_under_v2(self.path)
+
+    @property
+    def namespace(self) -> str | None:
+        """The ``ns`` query parameter, by which containerd tells a mirror what registry it means."""
+        query = self.sent.partition(b"#")[0].partition(b"?")[2]
+        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+        return next((value for name, value in pairs if name == "ns"), None)
+
+
+def is_under_v2(path: str) -> bool:
+    """Whether a path, as conditions see it, belongs to the registry API."""
+    return path == "/v2" or path.startswith("/v2/")
+
+
+def means_v2(raw: bytes) -> bool:
+    """Whether the client of a target, refused or not, takes its answer for a registry's."""
+    absolute = _ABSOLUTE.fullmatch(raw)
+    path = visible_path(absolute["rest"] if absolute else raw)
+    return is_under_v2("/".join(_segments(path)))
+
+
+def parse_host(authority: bytes) -> str:
+    """The host of a ``Host`` field or an authority, in lower case and without its port.
+
+    Raises `Refusal` where it is not of that form.
+    """
+    match = _AUTHORITY.fullmatch(authority)
+    host = match["host"].decode("ascii").lower() if match else ""
+    if match is None or (authority and not host) or (host[0:1] == "[" and not _is_ipv6(host[1:-1])):
+        raise Refusal(400, "the host is invalid: send one name or address, with or without a port")
+    return host
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def parse_target(raw: bytes) -> Target:
+    """Read an origin-form or absolute-form target; raises `Refusal` for every other and for paths
+    that two readers would understand in two ways.
+    """
+    host = None
+    if absolute := _ABSOLUTE.fullmatch(raw):
+        if not absolute["authority"]:
+            raise Refusal(400, "the target has no host")
+        host = parse_host(absolute["authority"])
+        raw = absolute["rest"]
+        if not raw.startswith(b"/"):
+            raw = b"/" + raw
+    if not raw.startswith(b"/"):
+        raise Refusal(400, "the target must be a path that begins with /")
+    target = Target(raw, visible_path(raw), host)
+    _refuse_ambiguous(target.path)
+    return target
+
+
+def visible_path(raw: bytes) -> str:
+    """The path that conditions see, of the bytes of a path and query."""
+    path = re.split(rb"[?#]", raw, maxsplit=1)[0].decode("latin-1")
+    return _ESCAPE.sub(_decode_unreserved, path)
+
+
+def _decode_unreserved(escape: re.Match[str]) -> str:
+    character = chr(int(escape[1], 16))
+    return character if character in _UNRESERVED else escape[0]
+
+
+def _refuse_ambiguous(path: str) -> None:
+    """Refuse paths that a registry may read in another way than the rules did.
+
+    Dot segments are removed by some readers and kept by others (RFC 3986 §5.2.4); the same holds,
+    among registries, for ``%2F`` and for empty segments.
+    """
+    segments = _segments(path)
+    if "." in segments or ".." in segments:
+        raise Refusal(400, "the path must not have . or .. segments")
+    if is_under_v2("/".join(segments)):
+        if "/".join(segments) != path:
+            raise Refusal(400, "the path must not have an escaped slash (%2F)")
+        if "" in segments[1:-1]:
+            raise Refusal(400, "the path must not have empty segments (//)")
+
+
+def _segments(path: str) -> list[str]:
+    return re.split("/|%2[Ff]", path)
+
+
+def decoded(path: str) -> str:
+    """A path with all its escapes decoded, as Latin-1."""
+    return unquote_to_bytes(path.encode("latin-1")).decode("latin-1")

@@ -1,0 +1,1 @@
+"""The imperative shell towards HTTP clients: bytes in, bytes out."""
