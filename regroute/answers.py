@@ -110,7 +110,10 @@ def refuse(
     if under_v2:
         code = _ERROR_CODES.get(status, "UNKNOWN")
         detail = {"allow": list(allow)} if status == 405 else None
-        body = json.dumps({"errors": [{"code": code, "message": message, "detail": detail}]})
+        body = json.dumps(
+            {"errors": [{"code": code, "message": message, "detail": detail}]},
+            separators=(",", ":"),
+        )
         kind, fields = b"application/json", (*fields, *_EVERY_ANSWER, *_API_VERSION)
     else:
         body = message

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 from urllib.parse import parse_qsl, unquote_to_bytes
 
-from .answers import Refusal
+from .answers import Refusal, escaped
 
 # uri-host [ ":" port ] (RFC 9110 §7.2, RFC 3986 §3.2.2); an IPv6 address stands in brackets.
 _HOST = rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)"
 _AUTHORITY = re.compile(rb"(?P<host>" + _HOST + rb")(?::[0-9]*)?")
-_ABSOLUTE = re.compile(rb"(?i:https?)://(?P<authority>[^/?#]*)(?P<rest>.*)", re.DOTALL)
+ABSOLUTE = re.compile(rb"(?i:https?)://(?P<authority>[^/?#]*)(?P<rest>.*)", re.DOTALL)
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
@@ -19,9 +19,8 @@ _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 class Target:
     """A request's path and query.
 
-    `sent` is the client's own bytes of both, beginning with ``/``. `path` is what conditions see:
-    without the query, escapes of unreserved characters decoded, bytes as Latin-1. `host` is the
-    authority's host of an absolute-form target, in lower case.
+    `sent` is the client's own bytes of both, beginning with ``/``. `path` is what conditions see
+    (`visible_path`). `host` is the authority's host of an absolute-form target, in lower case.
     """
 
     sent: bytes
@@ -48,7 +47,7 @@ def is_under_v2(path: str) -> bool:
 
 def means_v2(raw: bytes) -> bool:
     """Whether the client of a target, refused or not, takes its answer for a registry's."""
-    absolute = _ABSOLUTE.fullmatch(raw)
+    absolute = ABSOLUTE.fullmatch(raw)
     path = visible_path(absolute["rest"] if absolute else raw)
     return is_under_v2("/".join(_segments(path)))
 
@@ -78,7 +77,7 @@ def parse_target(raw: bytes) -> Target:
     that two readers would understand in two ways.
     """
     host = None
-    if absolute := _ABSOLUTE.fullmatch(raw):
+    if absolute := ABSOLUTE.fullmatch(raw):
         if not absolute["authority"]:
             raise Refusal(400, "the target has no host")
         host = parse_host(absolute["authority"])
@@ -93,14 +92,18 @@ def parse_target(raw: bytes) -> Target:
 
 
 def visible_path(raw: bytes) -> str:
-    """The path that conditions see, of the bytes of a path and query."""
-    path = re.split(rb"[?#]", raw, maxsplit=1)[0].decode("latin-1")
+    """The path that conditions see, of the bytes of a path and query.
+
+    It is in the normal form of RFC 3986 §6.2.2: unreserved characters as themselves, whatever may
+    not stand in a path escaped, escapes in upper case.
+    """
+    path = escaped(re.split(rb"[?#]", raw, maxsplit=1)[0])
     return _ESCAPE.sub(_decode_unreserved, path)
 
 
 def _decode_unreserved(escape: re.Match[str]) -> str:
     character = chr(int(escape[1], 16))
-    return character if character in _UNRESERVED else escape[0]
+    return character if character in _UNRESERVED else escape[0].upper()
 
 
 def _refuse_ambiguous(path: str) -> None:
@@ -120,9 +123,9 @@ def _refuse_ambiguous(path: str) -> None:
 
 
 def _segments(path: str) -> list[str]:
-    return re.split("/|%2[Ff]", path)
+    return re.split("/|%2F", path)
 
 
 def decoded(path: str) -> str:
     """A path with all its escapes decoded, as Latin-1."""
-    return unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
+    return unquote_to_bytes(path).decode("latin-1")

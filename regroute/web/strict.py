@@ -1,0 +1,122 @@
+"""Strict HTTP/1.1: the head of a request, and how its body is framed. Bytes in, values out.
+
+twisted.web accepts more than RFC 9112 allows; what two readers could understand in two ways is
+refused here, before it sees a byte.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+from ..answers import Refusal
+from ..target import ABSOLUTE, parse_host
+
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110 §5.6.2
+_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([!-\xff]+) HTTP/([0-9]\.[0-9])")  # RFC 9112 §3
+# RFC 9110 §5.5: visible characters, obs-text, spaces and tabs.
+_FIELD_LINE = re.compile(rb"(" + _TOKEN + rb"):([\t -~\x80-\xff]*)")
+_LENGTH = re.compile(rb"[0-9]{1,18}")  # RFC 9110 §8.6; more digits than any body has
+
+END = b"\r\n\r\n"
+
+
+@dataclass(frozen=True)
+class Head:
+    """A request's head. Names of fields are in lower case; `target` is printable ASCII."""
+
+    method: bytes
+    target: bytes
+    version: bytes
+    fields: tuple[tuple[bytes, bytes], ...]
+
+    def lines(self, name: bytes) -> list[bytes]:
+        """The values of all field lines with this name."""
+        return [value for field, value in self.fields if field == name]
+
+    @cached_property
+    def is_chunked(self) -> bool:
+        """Whether the body comes in chunks (RFC 9112 §7.1)."""
+        return bool(self.lines(b"transfer-encoding"))
+
+    @cached_property
+    def content_length(self) -> int:
+        """The length of the body in bytes, if it does not come in chunks."""
+        return int(next(iter(self.lines(b"content-length")), b"0"))
+
+    @cached_property
+    def persists(self) -> bool:
+        """Whether the client wants to go on after the answer (RFC 9112 §9.3).
+
+        HTTP/1.0 never does: what it calls keep-alive misleads proxies that do not know it.
+        """
+        options = b",".join(self.lines(b"connection")).lower().split(b",")
+        return self.version == b"1.1" and b"close" not in (option.strip() for option in options)
+
+    @cached_property
+    def expects_continue(self) -> bool:
+        """Whether the client waits for a 100 before it sends its body (RFC 9110 §10.1.1)."""
+        expectations = (value.lower() for value in self.lines(b"expect"))
+        return self.version == b"1.1" and b"100-continue" in expectations
+
+
+def read_head(raw: bytes) -> Head:
+    """Read a head, from its request line to its empty line; raises `Refusal`."""
+    line, *field_lines = raw.removesuffix(END).split(b"\r\n")
+    match = _REQUEST_LINE.fullmatch(line)
+    if match is None:
+        raise Refusal(400, "the request line is malformed")
+    method, target, version = match.groups()
+    if version not in (b"1.1", b"1.0"):
+        raise Refusal(400, "the version must be HTTP/1.1 or HTTP/1.0")
+    fields = tuple(_read_field(line) for line in field_lines)
+    head = Head(method, _read_target(method, target), version, fields)
+    _check_host(head)
+    _check_framing(head)
+    return head
+
+
+def _read_field(line: bytes) -> tuple[bytes, bytes]:
+    match = _FIELD_LINE.fullmatch(line)
+    if match is None:
+        if line[:1] in (b" ", b"\t"):
+            raise Refusal(400, "a field must not be folded over two lines")
+        raise Refusal(400, "a field is malformed: send a token, a colon and printable text")
+    return match[1].lower(), match[2].strip(b" \t")
+
+
+def _read_target(method: bytes, target: bytes) -> bytes:
+    """A target in origin-form or absolute-form (RFC 9112 §3.2), bytes beyond ASCII escaped."""
+    if method == b"CONNECT":
+        raise Refusal(400, "CONNECT is for proxies")
+    if target == b"*" and method == b"OPTIONS":
+        # It asks about the server and not about a path; the root is the nearest that rules see.
+        return b"/"
+    if absolute := ABSOLUTE.fullmatch(target):
+        parse_host(absolute["authority"])
+    elif not target.startswith(b"/"):
+        raise Refusal(400, "the target must be a path that begins with /")
+    return re.sub(rb"[\x7f-\xff]", lambda match: b"%%%02X" % match[0][0], target)
+
+
+def _check_host(head: Head) -> None:
+    """RFC 9112 §3.2."""
+    hosts = head.lines(b"host")
+    if len(hosts) > 1:
+        raise Refusal(400, "Host is given more than once")
+    if not hosts and head.version == b"1.1":
+        raise Refusal(400, "Host is missing")
+    for host in hosts:
+        parse_host(host)
+
+
+def _check_framing(head: Head) -> None:
+    """RFC 9112 §6: one way to tell where the body ends, or none."""
+    lengths, codings = head.lines(b"content-length"), head.lines(b"transfer-encoding")
+    if lengths and codings:
+        raise Refusal(400, "Content-Length and Transfer-Encoding exclude each other")
+    if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
+        raise Refusal(400, "Content-Length must be one number")
+    if codings and (
+        head.version == b"1.0" or [coding.lower() for coding in codings] != [b"chunked"]
+    ):
+        raise Refusal(400, "Transfer-Encoding must be chunked, in HTTP/1.1")

@@ -1,0 +1,22 @@
+"""What all tests share: no skip goes unnoticed where skips are forbidden."""
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("regroute", deadline=None, print_blob=True)
+settings.load_profile("regroute")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--forbid-skips", action="store_true", help="fail where a test is skipped")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Fail the run for tests that were skipped, where every one is due to run."""
+    if not session.config.getoption("--forbid-skips"):
+        return
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter else []
+    if skipped and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reporter.write_line(f"skips are forbidden here: {len(skipped)} skipped", red=True)
