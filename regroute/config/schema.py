@@ -70,7 +70,7 @@ class _ShortForm:
         return {"anyOf": [dict(self.scalar.schema), handler(schema)]}
 
 
-Many = Annotated[tuple[T, ...], _OneOrMany(), Field(min_length=1)]
+Many = Annotated[tuple[T, ...], Field(min_length=1), _OneOrMany()]
 
 
 class Part(BaseModel):
@@ -107,6 +107,8 @@ class Part(BaseModel):
 
 def _translate(details: ErrorDetails) -> Details:
     location, value = details["loc"], details["input"]
+    if value is None:
+        return location, "nothing is given: write a value, or leave the key out"
     match details["type"]:
         case "value_error":
             return location, str(details["ctx"]["error"])

@@ -1,0 +1,1 @@
+"""Real container clients pull through regroute, on a network made for the tests."""
