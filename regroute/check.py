@@ -156,17 +156,21 @@ class _Stages:
     def run_tests(self, rules: RuleSet) -> None:
         """Run the configuration's own tests."""
         for position, test in enumerate(self._config.tests):
-            answer = respond_to(
-                rules,
-                test.client or NOBODY,
-                test.method,
-                test.path.encode(),
-                test.host.encode(),
-                test.user_agent,
-            )
-            for key, want, got in _unmet(test, answer):
+            for key, want, got in _unmet(test, answer_test(rules, test)):
                 place = (*self._reading.place("tests", position), key)
                 self._fault(place, f"this test fails: {key} is {got}, not {want}")
+
+
+def answer_test(rules: RuleSet, test: TestFields) -> Answer:
+    """The answer to a test's request."""
+    return respond_to(
+        rules,
+        test.client or NOBODY,
+        test.method,
+        test.path.encode(),
+        test.host.encode(),
+        test.user_agent,
+    )
 
 
 def _overlap(one: Listener, other: Listener) -> bool:

@@ -47,8 +47,9 @@ class Names:
 
     def registry(self, destination: str) -> Registry:
         """The registry with this name or URL."""
-        found = self.registries.get(destination)
-        return parse_registry(destination, destination) if found is None else found
+        if "://" in destination:
+            return parse_registry(destination, destination)
+        return self.registries[destination]
 
 
 def compile_rule(fields: RuleFields, names: Names, position: int, line: int) -> Rule:

@@ -33,21 +33,36 @@ T = TypeVar("T")
 Details = tuple[tuple[str | int, ...], str]
 
 
-class _OneOrMany:
-    """A list, of which a single entry may stand without its brackets."""
+@dataclass(frozen=True)
+class _Entries:
+    """A list with at least one entry, which may stand `alone` without its brackets."""
+
+    alone: bool
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        return core.no_info_before_validator_function(
-            lambda value: (value,) if isinstance(value, str) else value, handler(source)
-        )
+        return core.no_info_before_validator_function(self._open, handler(source))
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        many = handler(schema)
-        return {"anyOf": [many["items"], many]}
+        many = {**handler(schema), "minItems": 1}
+        return {"anyOf": [many["items"], many]} if self.alone else many
+
+    def _open(self, value: object) -> object:
+        if value == []:
+            raise ValueError("expected at least one entry")
+        return (value,) if self.alone and isinstance(value, str) else value
+
+
+class _ByName:
+    """A mapping whose keys are names and nothing else."""
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {**handler(schema), "additionalProperties": False}
 
 
 @dataclass(frozen=True)
@@ -70,7 +85,8 @@ class _ShortForm:
         return {"anyOf": [dict(self.scalar.schema), handler(schema)]}
 
 
-Many = Annotated[tuple[T, ...], Field(min_length=1), _OneOrMany()]
+Many = Annotated[tuple[T, ...], _Entries(alone=True)]
+Some = Annotated[tuple[T, ...], _Entries(alone=False)]
 
 
 class Part(BaseModel):
@@ -107,6 +123,8 @@ class Part(BaseModel):
 
 def _translate(details: ErrorDetails) -> Details:
     location, value = details["loc"], details["input"]
+    if details["type"] == "fault":
+        return location, details["msg"]
     if value is None:
         return location, "nothing is given: write a value, or leave the key out"
     match details["type"]:
@@ -118,8 +136,6 @@ def _translate(details: ErrorDetails) -> Details:
             return location, f"expected a list, not {describe(value)}"
         case "model_type" | "dict_type" | "model_attributes_type":
             return location, f"expected a mapping, not {describe(value)}"
-        case "too_short":
-            return location, "expected at least one entry"
         case "extra_forbidden":
             # Said by `unknown_keys` already, with what was meant.
             return location, ""
@@ -175,6 +191,9 @@ class RegistryFields(Part):
 
     url: Annotated[str, scalars.REGISTRY_URL]
     """http(s)://host, with a port and a repository prefix if need be."""
+
+
+Registry = Annotated[RegistryFields, _ShortForm("url", scalars.REGISTRY_URL)]
 
 
 class ConditionFields(Part):
@@ -311,19 +330,15 @@ class Config(Part):
 
     model_config = ConfigDict(title="regroute configuration")
 
-    listen: Annotated[tuple[Listener, ...], Field(min_length=1)] = (
-        Listener.model_construct(port=10000),
-    )
+    listen: Some[Listener] = (Listener.model_construct(port=10000),)
     """Where to listen; by default on port 10000."""
     clients: ClientFields = ClientFields()
     """How to tell a client's address; by default it is the connection's peer."""
-    networks: dict[_Named, Network] = {}
+    networks: Annotated[dict[_Named, Network], _ByName()] = {}
     """Names for sets of addresses."""
-    registries: dict[
-        _Named, Annotated[RegistryFields, _ShortForm("url", scalars.REGISTRY_URL)]
-    ] = {}
+    registries: Annotated[dict[_Named, Registry], _ByName()] = {}
     """Names for destinations: a URL, or a mapping with one."""
-    rules: Annotated[tuple[RuleFields, ...], Field(min_length=1)]
+    rules: Some[RuleFields]
     """The first rule whose conditions all hold decides."""
     tests: tuple[TestFields, ...] = ()
     """Requests and what must come of them: run by check and before every reload."""

@@ -1,0 +1,133 @@
+"""The published schema and the checker are one: an editor and `check` agree about the form."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from regroute.check import ListFile, check
+from regroute.cli import main
+from regroute.config.faults import Faulty
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = [ROOT / "etc/rules.yaml", *sorted((ROOT / "etc/examples").glob("*.yaml"))]
+
+
+@pytest.fixture(scope="module")
+def validator() -> Any:
+    published = json.loads(CliRunner().invoke(main, ["schema"]).stdout)
+    kind = jsonschema.validators.validator_for(published)
+    kind.check_schema(published)
+    return kind(published)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_every_example_fits_the_schema(validator: Any, path: Path) -> None:
+    validator.validate(yaml.safe_load(path.read_text()))
+
+
+# Each is put in the place of X in a configuration that is good without it.
+GOOD = [
+    "listen: [{port: 80}]",
+    'listen: [{port: "80", host: "::1"}]',
+    "clients: {trusted_proxies: 10.0.0.0/8, header: CF-Connecting-IP}",
+    "clients: {trusted_proxies: [10.0.0.1-10.0.0.9, '::1', office]}",
+    "networks: {a: 10.0.0.1, b: [10.0.0.0/8, '2001:db8::/32'], c: {file: list.txt}}",
+    "registries: {k8s: https://registry.k8s.io, r: {url: 'http://r.example:5000/team/x'}}",
+    "tests: [{path: /v2/, rule: rule-1}, {path: /, status: 302, client: '::1', host: R:80}]",
+    "tests: [{path: '/v2/a/tags/list?n=1', registry: 'https://a.example', method: HEAD}]",
+]
+GOOD_RULES = [
+    "{name: a, client: office, to: k8s}",
+    "{client: [office, 10.0.0.1], host: r.example, path: [/v2, /v2/], respond: ok}",
+    "{reference: 3.10, repository: library/*, user_agent: docker/*, deny: NO, status: 451}",
+    "{kind: [blobs, tags], method: [GET, POST], location: 'https://x.example/?a', status: 308}",
+    "{not: {client: office, not: {kind: blobs}}, namespace: docker.io, to: 'https://x.example:1'}",
+]
+BAD = [
+    "lissten: [{port: 80}]",
+    "listen: []",
+    "listen: {port: 80}",
+    "listen: [{port: 0}]",
+    "listen: [{port: eighty}]",
+    "listen: [{host: 127.0.0.1}]",
+    "listen: [{port: 80, host: localhost}]",
+    "clients: {header: 'x real ip'}",
+    "clients: {trusted: 10.0.0.1}",
+    "clients: [10.0.0.1]",
+    "networks: {Office: 10.0.0.1}",
+    "networks: {a: []}",
+    "networks: {a: ten}",
+    "networks: {a: {file: f, format: aws}}",
+    "networks: {a: }",
+    "registries: {k8s: registry.k8s.io}",
+    "registries: {k8s: 'https://user@registry.k8s.io'}",
+    "registries: {k8s: 'https://registry.k8s.io/?a'}",
+    "registries: {k8s: {mode: relay}}",
+    "tests: [{path: /v2/}]",
+    "tests: [{rule: rule-1}]",
+    "tests: [{path: v2, status: 200}]",
+    "tests: [{path: /v2/, status: ok}]",
+    "tests: [{path: /v2/, client: ten, status: 200}]",
+]
+BAD_RULES = [
+    "to",
+    "{}",
+    "{client: office}",
+    "{to: k8s, deny: no}",
+    "{to: k8s, status: 404}",
+    "{to: k8s, status: 200}",
+    "{deny: no, status: 302}",
+    "{respond: ok, status: 302}",
+    "{respond: fine}",
+    "{to: [k8s]}",
+    "{to: 'ftp://x.example'}",
+    "{to: }",
+    "{client: [], to: k8s}",
+    "{client: {a: b}, to: k8s}",
+    "{kind: image, to: k8s}",
+    "{method: get, to: k8s}",
+    "{path: v2, to: k8s}",
+    "{path: '/v2?a', to: k8s}",
+    "{repository: /library, to: k8s}",
+    "{name: Upper, to: k8s}",
+    "{not: {}, to: k8s}",
+    "{not: [client], to: k8s}",
+    "{not: {to: k8s}, to: k8s}",
+]
+BASE = {
+    "networks": "networks: {office: 192.168.0.0/24}",
+    "registries": "registries: {k8s: https://registry.k8s.io}",
+    "rules": "rules: [{to: https://a.example}]",
+}
+
+
+def whole(part: str) -> str:
+    """A configuration with this top-level key in the place of its own."""
+    key = part.partition(":")[0]
+    text = "\n".join([*(line for name, line in BASE.items() if name != key), part])
+    return text.replace("office]", "'::2']") if key == "networks" else text
+
+
+def is_good(text: str) -> bool:
+    try:
+        check(text, "f", lambda name: ListFile(name, "10.0.0.1\n"))
+    except Faulty:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("part", [*GOOD, *(f"rules: [{rule}]" for rule in GOOD_RULES)])
+def test_both_take_what_is_good(validator: Any, part: str) -> None:
+    text = whole(part)
+    assert (validator.is_valid(yaml.safe_load(text)), is_good(text)) == (True, True)
+
+
+@pytest.mark.parametrize("part", [*BAD, *(f"rules: [{rule}]" for rule in BAD_RULES), "rules: []"])
+def test_both_refuse_what_is_not(validator: Any, part: str) -> None:
+    text = whole(part)
+    assert (validator.is_valid(yaml.safe_load(text)), is_good(text)) == (False, False)

@@ -1,0 +1,228 @@
+"""Every fault of a configuration, with its place and what to write instead."""
+
+import pytest
+
+from regroute.check import Checked, ListFile, check
+from regroute.config.faults import Faulty
+
+FILES = {
+    "good.txt": "10.0.0.0/8  # ours\n\n2001:db8::/32\n",
+    "bad.txt": "10.0.0.0/8\n  10.0.0.1/8\n# fine\nten\n",
+}
+
+
+def read_list(name: str) -> ListFile:
+    if name == "latin-1.txt":
+        raise UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "invalid")
+    if name not in FILES:
+        raise FileNotFoundError(2, "No such file or directory")
+    return ListFile(f"dir/{name}", FILES[name])
+
+
+def checked(text: str) -> Checked:
+    return check(text, "f", read_list)
+
+
+def faults(text: str) -> list[str]:
+    with pytest.raises(Faulty) as raised:
+        checked(text)
+    return [str(fault) for fault in raised.value.faults]
+
+
+RULES = "rules: [{to: https://a.example}]\n"
+UNREACHABLE = "f:3:5: nothing can reach rule 'rule-2': 'rule-1' on line 2 covers all its conditions"
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("listen: [{port: 80}]", "f:1:1: missing key 'rules'"),
+        ("- a", "f:1:1: expected a mapping, not a list"),
+        ("rules:", "f:1:7: nothing is given: write a value, or leave the key out"),
+        ("rules: []", "f:1:8: expected at least one entry"),
+        (RULES + "lissten: []", "f:2:1: unknown key 'lissten': did you mean 'listen'?"),
+        (
+            RULES + "listen: [{port: 70000}]",
+            "f:2:17: '70000' is no port: write a number from 1 to 65535",
+        ),
+        (
+            RULES + "listen: [{port: 80}, {port: 80, host: 127.0.0.1}]",
+            "f:2:22: an earlier entry listens on port 80 of this host too",
+        ),
+        (
+            RULES + "clients: {trusted_proxies: 10.0.0.1/8}",
+            "f:2:28: '10.0.0.1/8' has host bits set: did you mean 10.0.0.0/8?",
+        ),
+        (
+            RULES + "networks: {a: 10.0.0.0/255.0.0.0}",
+            "f:2:15: '10.0.0.0/255.0.0.0' has a netmask: did you mean 10.0.0.0/8?",
+        ),
+        (
+            RULES + "networks: {a: 10.0.0.9-10.0.0.1}",
+            "f:2:15: '10.0.0.9-10.0.0.1' ends before it begins: did you mean 10.0.0.1-10.0.0.9?",
+        ),
+        (
+            RULES + "networks: {a: {file: none.txt}}",
+            "f:2:22: cannot read 'none.txt': No such file or directory",
+        ),
+        (RULES + "networks: {a: {file: latin-1.txt}}", "f:2:22: 'latin-1.txt' is not UTF-8 text"),
+        (
+            "networks: {office: 10.0.0.1}\nrules: [{client: ofice, to: https://a.example}]",
+            "f:2:18: unknown network 'ofice': did you mean 'office'?",
+        ),
+        (
+            "networks: {office: 10.0.0.1}\nrules: [{not: {client: ofice}, to: https://a.example}]",
+            "f:2:24: unknown network 'ofice': did you mean 'office'?",
+        ),
+        (
+            "registries: {k8s: https://registry.k8s.io}\nrules: [{to: k8}]",
+            "f:2:14: unknown registry 'k8': did you mean 'k8s'?",
+        ),
+        (
+            "registries: {k8s: 'https://me@registry.k8s.io'}\nrules: [{to: k8s}]",
+            "f:1:19: 'https://me@registry.k8s.io' is no destination: write http(s)://host, with a "
+            "port and a repository prefix if need be, and without user, query or fragment",
+        ),
+        (
+            "rules: [{to: https://a.example/Team}]",
+            "f:1:14: 'Team' is no repository prefix: its components are lower-case letters and "
+            "digits, with . _ or - between them, separated by /",
+        ),
+        (
+            "rules: [{to: 'https://a.example:0'}]",
+            "f:1:14: 0 is no port: write a number from 1 to 65535",
+        ),
+        (
+            "rules: [{client: 10.0.0.1}]",
+            "f:1:9: a rule needs an outcome: add one of to, location, deny, respond",
+        ),
+        (
+            "rules: [{to: https://a.example, deny: x}]",
+            "f:1:39: a rule has one outcome: keep to or deny",
+        ),
+        (
+            "rules: [{deny: x, status: 302}]",
+            "f:1:27: 302 is no status for deny: use one of 403, 404, 405, 410, 451",
+        ),
+        ("rules: [{respond: ok, status: 301}]", "f:1:31: respond has no status: leave it out"),
+        ("rules: [{deny: x, method: get}]", "f:1:27: methods are in capitals: did you mean GET?"),
+        ("rules: [{deny: x, kind: blob}]", "f:1:25: unknown kind 'blob': did you mean 'blobs'?"),
+        (
+            "rules: [{deny: x, host: '*.example'}]",
+            "f:1:25: '*.example' is no host: write one whole name or address, as in r.example",
+        ),
+        ("rules:\n  - {deny: x}\n  - {to: https://a.example}", UNREACHABLE),
+        (
+            "rules:\n  - {name: x, path: /a, deny: x}\n  - {name: x, path: /b, deny: x}",
+            "f:3:12: the rule on line 2 is called 'x' too",
+        ),
+        (
+            RULES + "tests: [{path: /v2/, rule: other}]",
+            "f:2:28: this test fails: rule is rule-1, not other",
+        ),
+        (
+            RULES + "tests: [{path: /v2/, location: https://b.example/v2/}]",
+            "f:2:32: this test fails: location is https://a.example/v2/, not https://b.example/v2/",
+        ),
+        (
+            RULES + "tests: [{path: /a/../b, status: 302}]",
+            "f:2:33: this test fails: status is 400, not 302",
+        ),
+        (
+            RULES + "tests: [{path: /}]",
+            "f:2:9: a test needs an expectation: add one of rule, status, location, registry",
+        ),
+    ],
+)
+def test_one_fault(text: str, fault: str) -> None:
+    assert faults(text) == [fault]
+
+
+def test_the_lines_of_a_list_file_are_named_by_that_file() -> None:
+    assert faults(RULES + "networks: {a: {file: bad.txt}}") == [
+        "dir/bad.txt:2:3: '10.0.0.1/8' has host bits set: did you mean 10.0.0.0/8?",
+        "dir/bad.txt:4:1: 'ten' is no IP address: write one as in 192.168.0.1 or 2001:db8::1, "
+        "a CIDR as in 10.0.0.0/8, or a range as in 10.0.0.1-10.0.0.9",
+    ]
+
+
+MANY = """\
+listen: [{port: 80}, {port: 80}, {prot: 80}]
+networks: {office: 10.0.0.0/8, far: {file: none.txt}}
+rules:
+  - {client: ofice, to: nowhere}
+  - {client: [office, far], to: https://a.example, stats: 302}
+  - {name: all, client: office, to: https://a.example}
+  - {client: 10.0.0.7, to: https://b.example}
+  - {deny: x}
+  - {kind: blobs, to: https://b.example}
+tests: [{path: /v2/}, {path: v2, status: 200}]
+foo: bar
+rules: []
+"""
+
+
+def test_the_faults_of_every_stage_are_told_at_once() -> None:
+    """A faulty rule does not hide that another is unreachable, nor a file that is missing."""
+    assert faults(MANY) == [
+        "f:1:22: an earlier entry listens on port 80 of this host too",
+        "f:1:34: missing key 'port'",
+        "f:1:35: unknown key 'prot': did you mean 'port'?",
+        "f:2:44: cannot read 'none.txt': No such file or directory",
+        "f:4:14: unknown network 'ofice': did you mean 'office'?",
+        "f:4:25: unknown registry 'nowhere'",
+        "f:5:52: unknown key 'stats': did you mean 'status'?",
+        "f:7:5: nothing can reach rule 'rule-4': 'all' on line 6 covers all its conditions",
+        "f:9:5: nothing can reach rule 'rule-6': 'rule-5' on line 8 covers all its conditions",
+        "f:10:9: a test needs an expectation: add one of rule, status, location, registry",
+        "f:10:30: 'v2' is not a path: begin with /",
+        "f:11:1: unknown key 'foo': known here are clients, listen, networks, registries, rules, "
+        "tests",
+        "f:12:1: duplicate key 'rules': it stands on line 3 already",
+    ]
+
+
+def test_tests_run_although_something_else_is_at_fault() -> None:
+    """Only a fault in what decides would make a test's failure meaningless."""
+    text = RULES + "listen: [{port: x}]\ntests: [{path: /, rule: other}, {path: /, rule: rule-1}]"
+    assert faults(text) == [
+        "f:2:17: 'x' is no port: write a number from 1 to 65535",
+        "f:3:25: this test fails: rule is rule-1, not other",
+    ]
+
+
+def test_tests_do_not_run_on_rules_that_are_not_whole() -> None:
+    text = "rules: [{client: x, to: https://a.example}, {deny: x}]\ntests: [{path: /, status: 302}]"
+    assert faults(text) == ["f:1:18: unknown network 'x'"]
+
+
+@pytest.mark.parametrize(
+    "listen",
+    [
+        "[{port: 80}, {port: 81}]",
+        "[{port: 80, host: 127.0.0.1}, {port: 80, host: '::1'}]",
+        "[{port: 80, host: 127.0.0.1}, {port: 80, host: 127.0.0.2}]",
+        "[{port: 80, host: 0.0.0.0}, {port: 80, host: '::1'}]",
+    ],
+)
+def test_listeners_of_different_sockets_are_good(listen: str) -> None:
+    assert checked(f"listen: {listen}\n{RULES}").rules.rules
+
+
+@pytest.mark.parametrize(
+    "listen",
+    [
+        "[{port: 80}, {port: 80}]",
+        "[{port: 80, host: '::'}, {port: 80, host: 127.0.0.1}]",
+        "[{port: 80, host: 127.0.0.1}, {port: 80, host: 0.0.0.0}]",
+        "[{port: 80, host: '::1'}, {port: 80, host: '0:0::1'}]",
+    ],
+)
+def test_listeners_of_one_socket_are_a_fault(listen: str) -> None:
+    [fault] = faults(f"listen: {listen}\n{RULES}")
+    assert "an earlier entry listens on port 80" in fault
+
+
+def test_a_rule_without_a_name_is_called_by_its_position() -> None:
+    rules = checked("rules: [{name: a, path: /a, deny: x}, {deny: x}]").rules.rules
+    assert [(rule.name, rule.line) for rule in rules] == [("a", 1), ("rule-2", 1)]
