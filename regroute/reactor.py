@@ -2,11 +2,12 @@
 
 from twisted.internet.interfaces import (
     IReactorCore,
+    IReactorFDSet,
     IReactorFromThreads,
     IReactorSocket,
     IReactorTime,
 )
 
 
-class Reactor(IReactorCore, IReactorFromThreads, IReactorSocket, IReactorTime):
+class Reactor(IReactorCore, IReactorFDSet, IReactorFromThreads, IReactorSocket, IReactorTime):
     """The interfaces together."""

@@ -6,7 +6,7 @@ wherever free text is due.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -213,6 +213,38 @@ def _message(text: str, known: Known) -> str:
     return message
 
 
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_BYTES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+def _quantity(units: Mapping[str, float], what: str, example: str) -> Scalar:
+    """A number with its unit; a bare number could mean anything."""
+    pattern = rf"([0-9]+(?:\.[0-9]+)?)({'|'.join(units)})"
+
+    def parse(text: str, known: Known) -> float:
+        match = re.fullmatch(pattern, text)
+        if match is None:
+            hint = f"did you mean {text}{example}?" if text.isdigit() else f"as in 10{example}"
+            raise ValueError(f"'{text}' is no {what} with its unit ({', '.join(units)}): {hint}")
+        return float(match[1]) * units[match[2]]
+
+    return Scalar(parse, {"type": "string", "pattern": f"^{pattern}$"})
+
+
+def _boolean(text: str, known: Known) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"'{text}' is neither true nor false")
+    return text == "true"
+
+
+def _connections(text: str, known: Known) -> int | None:
+    if text == "auto":
+        return None
+    if not re.fullmatch("[1-9][0-9]{0,8}", text):
+        raise ValueError(f"'{text}' is no number of connections: write one, or auto")
+    return int(text)
+
+
 _FREE = {"type": ["string", "number", "boolean"], "pattern": r"\S"}
 
 NAME = _text(NAME_PATTERN, "a name: write lower-case letters, digits, - and _, a letter first")
@@ -245,6 +277,16 @@ DESTINATION = Scalar(
     _destination, {"type": "string", "pattern": f"^(?:{NAME_PATTERN}|{_ORIGIN}(?:/[^?#]*)?)$"}
 )
 LOCATION = Scalar(_location, {"type": "string", "pattern": f"^{_ORIGIN}(?:[/?#].*)?$"})
+BOOLEAN = Scalar(_boolean, {"enum": [True, False, "true", "false"]})
+DURATION = _quantity(_SECONDS, "time", "s")
+SIZE = _quantity(_BYTES, "size", "KiB")
+CONNECTIONS = Scalar(
+    _connections, {"type": ["integer", "string"], "minimum": 1, "pattern": "^(?:auto|[1-9][0-9]*)$"}
+)
+SOCKET = _text(r"[!-9;-~]{1,255}", "the name of a socket, as in FileDescriptorName")
+LOG_TARGET = _choice(("stdout", "none"), "access log")
+LOG_FORMAT = _choice(("json", "combined"), "format")
+LOG_CLIENT = _choice(("full", "prefix", "none"), "way to write clients")
 MESSAGE = Scalar(_message, _FREE)
 OK = _choice(["ok"], "response")
 STATUS = Scalar(_status, {"enum": [*REDIRECTS, *DENIALS, *map(str, REDIRECTS + DENIALS)]})

@@ -32,6 +32,8 @@ from .scalars import Scalar, describe
 T = TypeVar("T")
 Details = tuple[tuple[str | int, ...], str]
 
+_NOTHING = "nothing is given: write a value, or leave the key out"
+
 
 @dataclass(frozen=True)
 class _Entries:
@@ -54,6 +56,16 @@ class _Entries:
         if value == []:
             raise ValueError("expected at least one entry")
         return (value,) if self.alone and isinstance(value, str) else value
+
+
+class _Given:
+    """A part that may be left out, but not be given as nothing."""
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        part: JsonSchemaValue = handler(schema)["anyOf"][0]
+        return part
 
 
 class _ByName:
@@ -98,7 +110,7 @@ class Part(BaseModel):
     @classmethod
     def _gather(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         """Add the faults between keys to those of each key, which pydantic finds by itself."""
-        found = [*cls.unknown_keys(value), *cls.faults(value)] if isinstance(value, dict) else []
+        found = [*cls._key_faults(value), *cls.faults(value)] if isinstance(value, dict) else []
         try:
             part = handler(value)
         except ValidationError as error:
@@ -113,12 +125,13 @@ class Part(BaseModel):
         yield from ()
 
     @classmethod
-    def unknown_keys(cls, value: dict[str, Any]) -> Iterator[Details]:
-        """Keys that have no meaning here."""
+    def _key_faults(cls, value: dict[str, Any]) -> Iterator[Details]:
         known = [field.alias or name for name, field in cls.model_fields.items()]
-        for key in value:
+        for key, given in value.items():
             if key not in known:
                 yield (key,), f"unknown key '{key}'{suggest(key, known)}"
+            elif given is None:
+                yield (key,), _NOTHING
 
 
 def _translate(details: ErrorDetails) -> Details:
@@ -126,7 +139,7 @@ def _translate(details: ErrorDetails) -> Details:
     if details["type"] == "fault":
         return location, details["msg"]
     if value is None:
-        return location, "nothing is given: write a value, or leave the key out"
+        return location, _NOTHING
     match details["type"]:
         case "value_error":
             return location, str(details["ctx"]["error"])
@@ -137,7 +150,7 @@ def _translate(details: ErrorDetails) -> Details:
         case "model_type" | "dict_type" | "model_attributes_type":
             return location, f"expected a mapping, not {describe(value)}"
         case "extra_forbidden":
-            # Said by `unknown_keys` already, with what was meant.
+            # Said by `_key_faults` already, with what was meant.
             return location, ""
     return location, details["msg"]
 
@@ -149,13 +162,85 @@ def _init_details(found: list[Details]) -> Iterator[InitErrorDetails]:
             yield InitErrorDetails(type=kind, loc=location, input=None)
 
 
-class Listener(Part):
-    """Where to listen."""
+class CertificateFiles(Part):
+    """A certificate and its key, in PEM."""
 
-    port: Annotated[int, scalars.PORT]
+    certificate: Annotated[str, scalars.FILE]
+    """The certificate's file, its chain after it; relative to the configuration."""
+    key: Annotated[str, scalars.FILE]
+    """The private key's file."""
+
+
+class TlsFields(Part):
+    """TLS on a listener."""
+
+    certificates: Some[CertificateFiles]
+    """The first is the default; SNI picks the others by their names."""
+
+
+_PLACES = ("port", "socket", "unix")
+
+
+class Listener(Part):
+    """Where to listen: exactly one of port, socket and unix."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": [place]} for place in _PLACES],
+            "dependentRequired": {"host": ["port"]},
+        }
+    )
+
+    port: Annotated[int | None, scalars.PORT] = None
     """The TCP port."""
     host: Annotated[Address | None, scalars.LISTEN_HOST] = None
     """The address to listen on; by default every one, of IPv4 and IPv6."""
+    socket: Annotated[str | None, scalars.SOCKET] = None
+    """A socket that systemd has opened, by its FileDescriptorName."""
+    unix: Annotated[str | None, scalars.FILE] = None
+    """The path of a Unix socket. Its peers count as trusted proxies."""
+    tls: Annotated[TlsFields | None, _Given()] = None
+    """Speak TLS."""
+    proxy_protocol: Annotated[bool, scalars.BOOLEAN] = False
+    """Every connection begins with a PROXY header, version 1 or 2, from trusted_proxies only."""
+
+    @classmethod
+    def faults(cls, value: dict[str, Any]) -> Iterator[Details]:
+        places = [place for place in _PLACES if place in value]
+        if not places:
+            yield (), "a listener needs a place: add one of port, socket, unix"
+        for extra in places[1:]:
+            yield (extra,), f"a listener has one place: keep {places[0]} or {extra}"
+        if "host" in value and "port" not in value:
+            yield ("host",), "host goes with port"
+
+
+class LogFile(Part):
+    """An access log in a file."""
+
+    path: Annotated[str, scalars.FILE]
+    """The file, relative to the configuration. SIGHUP opens it anew."""
+    format: Annotated[str, scalars.LOG_FORMAT] = "json"
+    """json, one object a line; or combined, as web servers write it."""
+    client: Annotated[str, scalars.LOG_CLIENT] = "full"
+    """How much of the client's address: full, prefix (/24 or /48) or none."""
+
+
+class Limits(Part):
+    """How long and how large things may be."""
+
+    head: Annotated[float, scalars.DURATION] = 10.0
+    """How long a head and its body may take from the first byte."""
+    idle: Annotated[float, scalars.DURATION] = 75.0
+    """How long a connection may stay without a request; 650s for those from trusted proxies."""
+    head_size: Annotated[float, scalars.SIZE] = 16 * 1024
+    """How large a head may be."""
+    connections: Annotated[int | None, scalars.CONNECTIONS] = None
+    """How many connections there may be at once; auto: as many as there are descriptors for."""
+    drain: Annotated[float, scalars.DURATION] = 5.0
+    """How long what is in flight may take when the daemon stops."""
+    lame_duck: Annotated[float, scalars.DURATION] = 0.0
+    """How long the daemon goes on as before when it is told to stop."""
 
 
 class ClientFields(Part):
@@ -173,6 +258,10 @@ class FileNetwork(Part):
 
     file: Annotated[str, scalars.FILE]
     """The file's name, relative to the configuration."""
+
+
+def _log_form(value: object) -> str:
+    return "file" if isinstance(value, dict | LogFile) else "target"
 
 
 def _network_form(value: object) -> str:
@@ -219,7 +308,7 @@ class ConditionFields(Part):
     """The User-Agent; * is any text."""
     namespace: Many[Annotated[str, scalars.NAMESPACE]] = ()
     """The registry that a mirror's client means, in the ns query parameter."""
-    excluded: Annotated["NotFields | None", Field(alias="not")] = None
+    excluded: Annotated["NotFields | None", _Given(), Field(alias="not")] = None
     """Holds when not all of these conditions hold."""
 
 
@@ -340,5 +429,12 @@ class Config(Part):
     """Names for destinations: a URL, or a mapping with one."""
     rules: Some[RuleFields]
     """The first rule whose conditions all hold decides."""
+    access_log: Annotated[
+        Annotated[str, scalars.LOG_TARGET, Tag("target")] | Annotated[LogFile, Tag("file")],
+        Discriminator(_log_form),
+    ] = "stdout"
+    """A line for each answer: on stdout, in a file, or none."""
+    limits: Limits = Limits()
+    """How long and how large things may be."""
     tests: tuple[TestFields, ...] = ()
     """Requests and what must come of them: run by check and before every reload."""
