@@ -32,6 +32,8 @@ from .scalars import Scalar, describe
 T = TypeVar("T")
 Details = tuple[tuple[str | int, ...], str]
 
+_NOTHING = "nothing is given: write a value, or leave the key out"
+
 
 @dataclass(frozen=True)
 class _Entries:
@@ -54,6 +56,16 @@ class _Entries:
         if value == []:
             raise ValueError("expected at least one entry")
         return (value,) if self.alone and isinstance(value, str) else value
+
+
+class _Given:
+    """A part that may be left out, but not be given as nothing."""
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        part: JsonSchemaValue = handler(schema)["anyOf"][0]
+        return part
 
 
 class _ByName:
@@ -98,7 +110,7 @@ class Part(BaseModel):
     @classmethod
     def _gather(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         """Add the faults between keys to those of each key, which pydantic finds by itself."""
-        found = [*cls.unknown_keys(value), *cls.faults(value)] if isinstance(value, dict) else []
+        found = [*cls._key_faults(value), *cls.faults(value)] if isinstance(value, dict) else []
         try:
             part = handler(value)
         except ValidationError as error:
@@ -113,12 +125,13 @@ class Part(BaseModel):
         yield from ()
 
     @classmethod
-    def unknown_keys(cls, value: dict[str, Any]) -> Iterator[Details]:
-        """Keys that have no meaning here."""
+    def _key_faults(cls, value: dict[str, Any]) -> Iterator[Details]:
         known = [field.alias or name for name, field in cls.model_fields.items()]
-        for key in value:
+        for key, given in value.items():
             if key not in known:
                 yield (key,), f"unknown key '{key}'{suggest(key, known)}"
+            elif given is None:
+                yield (key,), _NOTHING
 
 
 def _translate(details: ErrorDetails) -> Details:
@@ -126,7 +139,7 @@ def _translate(details: ErrorDetails) -> Details:
     if details["type"] == "fault":
         return location, details["msg"]
     if value is None:
-        return location, "nothing is given: write a value, or leave the key out"
+        return location, _NOTHING
     match details["type"]:
         case "value_error":
             return location, str(details["ctx"]["error"])
@@ -137,7 +150,7 @@ def _translate(details: ErrorDetails) -> Details:
         case "model_type" | "dict_type" | "model_attributes_type":
             return location, f"expected a mapping, not {describe(value)}"
         case "extra_forbidden":
-            # Said by `unknown_keys` already, with what was meant.
+            # Said by `_key_faults` already, with what was meant.
             return location, ""
     return location, details["msg"]
 
@@ -219,7 +232,7 @@ class ConditionFields(Part):
     """The User-Agent; * is any text."""
     namespace: Many[Annotated[str, scalars.NAMESPACE]] = ()
     """The registry that a mirror's client means, in the ns query parameter."""
-    excluded: Annotated["NotFields | None", Field(alias="not")] = None
+    excluded: Annotated["NotFields | None", _Given(), Field(alias="not")] = None
     """Holds when not all of these conditions hold."""
 
 
