@@ -5,7 +5,7 @@ two conditions of which one does cover the other in a roundabout way.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -101,9 +101,9 @@ class Pattern:
         """Whether everything that `other` matches matches too: wildcards only take wildcards."""
         return self.matches(other._symbols)
 
-    @property
-    def is_universal(self) -> bool:
-        return self._symbols in (_ANYTHING, "/" + _ANYTHING)
+
+# What every text of a part that no request is without is like.
+_EVERY = {"path": Pattern("/*", prefix=True), "user_agent": Pattern("*", crosses=True)}
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ class Like:
 
     @property
     def is_universal(self) -> bool:
-        always_there = self.part in ("path", "user_agent")
-        return always_there and any(pattern.is_universal for pattern in self.patterns)
+        every = _EVERY.get(self.part)
+        return every is not None and any(pattern.covers(every) for pattern in self.patterns)
 
 
 @dataclass(frozen=True)
@@ -134,13 +134,9 @@ class Conditions:
 
     by_key: Mapping[str, Condition]
 
-    def hold(self, query: Query, networks: frozenset[str], *, but: Iterable[str] = ()) -> bool:
-        """Whether all hold, those whose keys are in `but` left aside."""
-        return all(
-            condition.holds(query, networks)
-            for key, condition in self.by_key.items()
-            if key not in but
-        )
+    def hold(self, query: Query, networks: frozenset[str]) -> bool:
+        """Whether all hold."""
+        return all(condition.holds(query, networks) for condition in self.by_key.values())
 
     def covers(self, other: "Conditions") -> bool:
         """Whether all hold wherever all of `other` do."""

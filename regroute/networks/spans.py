@@ -69,7 +69,7 @@ def _parse_cidr(text: str) -> Span:
 
 
 def _parse_range(first: str, last: str) -> Span:
-    low, high = _parse_end(first), _parse_end(last)
+    low, high = unmapped(_parse_end(first)), unmapped(_parse_end(last))
     if low.version != high.version:
         raise ValueError(f"'{first}-{last}' mixes IPv4 and IPv6: write two ranges")
     if int(low) > int(high):
@@ -78,7 +78,7 @@ def _parse_range(first: str, last: str) -> Span:
 
 
 def _parse_end(text: str) -> Address:
-    """An address as it is written: whether it is a mapped one is judged by the whole span."""
+    """An address as it is written: of a CIDR, the whole of it tells whether it is a mapped one."""
     try:
         if "%" not in text:
             return ip_address(text)

@@ -1,0 +1,1 @@
+"""The shell towards clients: bytes in, bytes out."""
