@@ -123,14 +123,3 @@ class RuleSet:
 def _usual_order(method: str) -> tuple[int, str]:
     usual: Sequence[str] = ("GET", "HEAD")
     return (usual.index(method) if method in usual else len(usual), method)
-
-
-def unreachable(rules: Sequence[Rule]) -> list[tuple[Rule, Rule]]:
-    """Each rule that nothing can reach, with the earlier rule that covers it."""
-    found = []
-    for position, rule in enumerate(rules):
-        for earlier in rules[:position]:
-            if earlier.conditions.covers(rule.conditions):
-                found.append((rule, earlier))
-                break
-    return found
