@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from .answers import Answer
-from .compile import Names, compile_rule, compile_rules, rule_name
+from .compile import Names, compile_rule, compile_rules, compile_table, rule_name
 from .config.faults import Fault, Faulty
 from .config.reading import Reading, read_config
 from .config.schema import Config, FileNetwork, Listener, TestFields
 from .config.source import read
 from .networks.ranges import Ranges
 from .networks.spans import Span
+from .networks.table import AddressTable
 from .networks.text import parse_lines
+from .reach import unreachable
 from .respond import respond_to
-from .rules import Rule, RuleSet, unreachable
+from .rules import Rule, RuleSet
 
 # Of TEST-NET-1 (RFC 5737): an address that no rule names by accident.
 NOBODY = IPv4Address("192.0.2.1")
@@ -59,10 +61,12 @@ def check(text: str, file: str, read_list: ReadList) -> Checked:
     stages.compare_listeners()
     names = Names.of(reading.config, networks)
     rules = stages.compile(names)
-    stages.find_unreachable(rules)
-    rule_set = compile_rules(reading.config, rules, names)
-    if stages.is_sound:
-        stages.run_tests(rule_set)
+    table = compile_table(reading.config, networks)
+    stages.find_unreachable(rules, table)
+    if not stages.is_sound:
+        raise Faulty([*faults, *stages.faults])
+    rule_set = compile_rules(reading.config, rules, names, table)
+    stages.run_tests(rule_set)
     if faults or stages.faults:
         raise Faulty([*faults, *stages.faults])
     return Checked(reading.config, networks, rule_set)
@@ -144,9 +148,9 @@ class _Stages:
                 self.is_sound = False
         return rules
 
-    def find_unreachable(self, rules: list[Rule]) -> None:
+    def find_unreachable(self, rules: list[Rule], table: AddressTable) -> None:
         """Find rules that can never decide."""
-        for rule, earlier in unreachable(rules):
+        for rule, earlier in unreachable(rules, table):
             self._fault(
                 ("rules", rule.position),
                 f"nothing can reach rule '{rule.name}': '{earlier.name}' on line {earlier.line} "

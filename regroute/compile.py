@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from .clients import Clients
 from .conditions import ClientIn, Condition, Conditions, Like, Not, OneOf, Pattern
 from .config.scalars import parse_registry
-from .config.schema import ConditionFields, Config, RuleFields
+from .config.schema import ConditionFields, Config, NotFields, RuleFields
 from .networks.ranges import Ranges
 from .networks.spans import Address, Span
 from .networks.table import AddressTable
@@ -54,22 +54,28 @@ class Names:
 
 def compile_rule(fields: RuleFields, names: Names, position: int, line: int) -> Rule:
     """Compile one rule; raises `KeyError` for a network or registry that has no meaning."""
-    conditions = _conditions(fields, names)
-    if not fields.method and fields.deny is None:
-        conditions["method"] = OneOf("method", frozenset({"GET", "HEAD"}))
+    methods = fields.method
+    if not methods and fields.deny is None:
+        methods = ("GET", "HEAD")
+    conditions = _conditions(fields, methods, names)
     name = rule_name(fields, position)
     return Rule(name, position, line, Conditions(conditions), _outcome(fields, names))
 
 
-def compile_rules(config: Config, rules: Iterable[Rule], names: Names) -> RuleSet:
-    """The rule set of compiled rules, with whom it trusts and the table of all its networks."""
-    trusted = names.client_in(config.clients.trusted_proxies)
-    sets: dict[str, Ranges] = dict(names.networks)
+def compile_table(config: Config, networks: Mapping[str, Ranges]) -> AddressTable:
+    """The table of all sets of addresses that `config` names or writes out."""
     entries = [*config.clients.trusted_proxies]
     for fields in config.rules:
         entries += _spans(fields)
-    sets |= {str(entry): Ranges.of([entry]) for entry in entries if isinstance(entry, Span)}
-    table = AddressTable.of(sets)
+    written = {str(entry): Ranges.of([entry]) for entry in entries if isinstance(entry, Span)}
+    return AddressTable.of({**networks, **written})
+
+
+def compile_rules(
+    config: Config, rules: Iterable[Rule], names: Names, table: AddressTable
+) -> RuleSet:
+    """The rule set of compiled rules, with whom it trusts and the table of all its networks."""
+    trusted = names.client_in(config.clients.trusted_proxies)
 
     def trusts(address: Address) -> bool:
         return not trusted.names.isdisjoint(table.lookup(address))
@@ -82,10 +88,12 @@ def _spans(fields: ConditionFields) -> list[Span | str]:
     return [*fields.client, *inner]
 
 
-def _conditions(fields: ConditionFields, names: Names) -> dict[str, Condition]:
+def _conditions(
+    fields: ConditionFields, methods: tuple[str, ...], names: Names
+) -> dict[str, Condition]:
     """The conditions that are given, the cheap ones first. A new condition gets a line here."""
     given: dict[str, Condition | None] = {
-        "method": _one_of("method", fields.method),
+        "method": _one_of("method", methods),
         "client": names.client_in(fields.client) if fields.client else None,
         "kind": _one_of("kind", fields.kind),
         "host": _one_of("host", fields.host),
@@ -94,9 +102,15 @@ def _conditions(fields: ConditionFields, names: Names) -> dict[str, Condition]:
         "reference": _like("reference", fields.reference),
         "user_agent": _like("user_agent", fields.user_agent, crosses=True),
         "namespace": _one_of("namespace", fields.namespace),
-        "not": Not(Conditions(_conditions(fields.excluded, names))) if fields.excluded else None,
+        "not": _not(fields.excluded, names),
     }
     return {key: condition for key, condition in given.items() if condition is not None}
+
+
+def _not(fields: NotFields | None, names: Names) -> Condition | None:
+    if fields is None:
+        return None
+    return Not(Conditions(_conditions(fields, fields.method, names)))
 
 
 def _one_of(part: str, values: tuple[str, ...]) -> Condition | None:

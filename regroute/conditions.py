@@ -5,7 +5,7 @@ two conditions of which one does cover the other in a roundabout way.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -88,6 +88,16 @@ class Pattern:
         return re.sub(r"\*\*+", _ANYTHING, self.text).replace("*", single)
 
     @cached_property
+    def stem(self) -> str:
+        """Its text up to the first wildcard."""
+        return re.split(f"[{_ANY_SEGMENT}{_ANYTHING}]", self._symbols, maxsplit=1)[0]
+
+    @cached_property
+    def is_literal(self) -> bool:
+        """Whether it matches one text alone."""
+        return self._symbols == self.text
+
+    @cached_property
     def _regex(self) -> re.Pattern[str]:
         source = re.escape(self._symbols)
         source = source.replace(re.escape(_ANYTHING), ".*")
@@ -101,9 +111,9 @@ class Pattern:
         """Whether everything that `other` matches matches too: wildcards only take wildcards."""
         return self.matches(other._symbols)
 
-    @property
-    def is_universal(self) -> bool:
-        return self._symbols in (_ANYTHING, "/" + _ANYTHING)
+
+# What every text of a part that no request is without is like.
+_EVERY = {"path": Pattern("/*", prefix=True), "user_agent": Pattern("*", crosses=True)}
 
 
 @dataclass(frozen=True)
@@ -113,19 +123,32 @@ class Like:
     part: str
     patterns: tuple[Pattern, ...]
 
+    @cached_property
+    def _literals(self) -> frozenset[str]:
+        return frozenset(pattern.text for pattern in self.patterns if pattern.is_literal)
+
+    @cached_property
+    def _globs(self) -> tuple[Pattern, ...]:
+        return tuple(pattern for pattern in self.patterns if not pattern.is_literal)
+
     def holds(self, query: Query, networks: frozenset[str]) -> bool:
         text = getattr(query, self.part)
-        return text is not None and any(pattern.matches(text) for pattern in self.patterns)
+        return text is not None and self._matches(text)
+
+    def _matches(self, text: str) -> bool:
+        return text in self._literals or any(glob.matches(text) for glob in self._globs)
 
     def covers(self, other: Condition) -> bool:
-        return isinstance(other, Like) and all(
-            any(ours.covers(theirs) for ours in self.patterns) for theirs in other.patterns
+        return (
+            isinstance(other, Like)
+            and all(map(self._matches, other._literals))
+            and all(any(ours.covers(theirs) for ours in self._globs) for theirs in other._globs)
         )
 
     @property
     def is_universal(self) -> bool:
-        always_there = self.part in ("path", "user_agent")
-        return always_there and any(pattern.is_universal for pattern in self.patterns)
+        every = _EVERY.get(self.part)
+        return every is not None and any(pattern.covers(every) for pattern in self.patterns)
 
 
 @dataclass(frozen=True)
@@ -134,20 +157,27 @@ class Conditions:
 
     by_key: Mapping[str, Condition]
 
-    def hold(self, query: Query, networks: frozenset[str], *, but: Iterable[str] = ()) -> bool:
-        """Whether all hold, those whose keys are in `but` left aside."""
-        return all(
-            condition.holds(query, networks)
-            for key, condition in self.by_key.items()
-            if key not in but
+    def hold(self, query: Query, networks: frozenset[str]) -> bool:
+        """Whether all hold."""
+        return all(condition.holds(query, networks) for condition in self.by_key.values())
+
+    @cached_property
+    def telling(self) -> tuple[tuple[str, Condition], ...]:
+        """The conditions that not every request meets, those first that differ most from rule to
+        rule: hundreds of rules are compared pair by pair.
+        """
+        return tuple(
+            (key, condition)
+            for key, condition in reversed(list(self.by_key.items()))
+            if not condition.is_universal
         )
 
     def covers(self, other: "Conditions") -> bool:
         """Whether all hold wherever all of `other` do."""
-        return all(
-            condition.is_universal or (key in other.by_key and condition.covers(other.by_key[key]))
-            for key, condition in self.by_key.items()
-        )
+        for key, condition in self.telling:
+            if key not in other.by_key or not condition.covers(other.by_key[key]):
+                return False
+        return True
 
 
 @dataclass(frozen=True)

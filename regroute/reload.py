@@ -55,11 +55,14 @@ class Reload:
 
 def describe_changes(before: Checked, after: Checked) -> str:
     """What a reload changed, in one line."""
+    old, new = _rules(before.config), _rules(after.config)
     parts = [
-        *_changes("rule", _rules(before.config), _rules(after.config)),
+        *_changes("rule", old, new),
         *_changes("network", before.networks, after.networks),
         *_changes("registry", before.config.registries, after.config.registries),
     ]
+    if [name for name in old if name in new] != [name for name in new if name in old]:
+        parts.append("rules reordered")
     if before.config.clients != after.config.clients:
         parts.append("clients changed")
     return ", ".join(parts) or "nothing changed"

@@ -1,7 +1,8 @@
 """Rules, compiled: which one decides about a request, and what its candidates are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from .clients import Clients
 from .conditions import Conditions, OneOf
@@ -88,42 +89,37 @@ class RuleSet:
     def decide(self, query: Query) -> Decision:
         """The first rule whose conditions all hold. Pure, and never waits."""
         networks = self.networks.lookup(query.client)
-        for rule in self.rules:
-            if rule.conditions.hold(query, networks):
-                match rule.outcome:
-                    case To(candidates=candidates):
-                        return Decision(query, rule, candidates)
-                    case Deny(status=405):
-                        return Decision(query, rule, allow=self._allowed(query, networks))
-                return Decision(query, rule)
-        return Decision(query, None, allow=self._allowed(query, networks))
+        rule = self._first(query, networks)
+        if rule is None:
+            return Decision(query, None, allow=self._allowed(query, networks))
+        match rule.outcome:
+            case To(candidates=candidates):
+                return Decision(query, rule, candidates)
+            case Deny(status=405):
+                return Decision(query, rule, allow=self._allowed(query, networks))
+        return Decision(query, rule)
+
+    def _first(self, query: Query, networks: frozenset[str]) -> Rule | None:
+        return next((rule for rule in self.rules if rule.conditions.hold(query, networks)), None)
 
     def _allowed(self, query: Query, networks: frozenset[str]) -> tuple[str, ...]:
         """The methods with which a rule would have served this request: GET and HEAD first."""
-        allowed: set[str] = set()
-        denied: set[str] = set()
-        for rule in self.rules:
-            if rule.conditions.hold(query, networks, but=("method",)):
-                if rule.methods is None:
-                    break
-                if isinstance(rule.outcome, Deny):
-                    denied |= rule.methods
-                else:
-                    allowed |= rule.methods - denied
-        return tuple(sorted(allowed, key=_usual_order))
+        decisive = {
+            method: self._first(replace(query, method=method), networks) for method in self._methods
+        }
+        return tuple(
+            method
+            for method, rule in decisive.items()
+            if rule is not None and not isinstance(rule.outcome, Deny)
+        )
+
+    @cached_property
+    def _methods(self) -> tuple[str, ...]:
+        """The methods that rules speak of; with any other, none but a denial can be meant."""
+        spoken = {method for rule in self.rules for method in rule.methods or ()}
+        return tuple(sorted(spoken, key=_usual_order))
 
 
 def _usual_order(method: str) -> tuple[int, str]:
     usual: Sequence[str] = ("GET", "HEAD")
     return (usual.index(method) if method in usual else len(usual), method)
-
-
-def unreachable(rules: Sequence[Rule]) -> list[tuple[Rule, Rule]]:
-    """Each rule that nothing can reach, with the earlier rule that covers it."""
-    found = []
-    for position, rule in enumerate(rules):
-        for earlier in rules[:position]:
-            if earlier.conditions.covers(rule.conditions):
-                found.append((rule, earlier))
-                break
-    return found

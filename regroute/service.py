@@ -1,13 +1,15 @@
 """The lifetimes of the daemon's sockets and connections."""
 
 import errno
+import os
 import socket
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv6Address
 
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IReadDescriptor
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from .config.schema import Listener
@@ -38,10 +40,14 @@ class Serving(Service):
             try:
                 bound = bind(listener)
             except OSError as error:
-                where = f"port {listener.port} of {listener.host or 'this host'}"
-                message = f"regroute: cannot listen on {where}: {error.strerror}"
-                self._log.critical("{message}", message=message)
-                raise SystemExit(message) from None
+                self._log.critical(
+                    "cannot listen on port {port} of {host}: {reason}",
+                    port=listener.port,
+                    host=listener.host or "this host",
+                    # Python's own text ends with the address in a form of its own.
+                    reason=os.strerror(error.errno or 0),
+                )
+                raise SystemExit(1) from None
             with bound:
                 port = self._reactor.adoptStreamPort(
                     bound.fileno(),
@@ -53,6 +59,8 @@ class Serving(Service):
     def stopService(self) -> Deferred[None]:
         """Accept no more, finish what is in flight, and close."""
         Service.stopService(self)
+        for port in self._ports:
+            self._accept_waiting(port)
         closed: list[Deferred[object]] = [maybeDeferred(port.stopListening) for port in self._ports]
         self._ports = []
         late = self._reactor.callLater(DRAIN_TIME, self._site.abort)
@@ -61,8 +69,18 @@ class Serving(Service):
             if late.active():
                 late.cancel()
 
-        drained: Deferred[object] = self._site.drain().addCallback(lambda _: None)
+        # In a turn from now, for what clients have sent until now is in flight too.
+        drained: Deferred[object] = deferLater(self._reactor, 0, self._site.drain)
         return DeferredList([*closed, drained]).addCallback(finish)
+
+    def _accept_waiting(self, port: IListeningPort) -> None:
+        """Accept whom the kernel has let in already: closing the port would reset them."""
+        descriptor = IReadDescriptor(port, None)
+        for _ in range(BACKLOG if descriptor else 0):
+            before = len(self._site.connections)
+            descriptor.doRead()
+            if len(self._site.connections) == before:
+                break
 
 
 def bind(listener: Listener) -> socket.socket:
@@ -82,12 +100,14 @@ def bind(listener: Listener) -> socket.socket:
 
 def _bind(host: str, port: int) -> socket.socket:
     is_ipv6 = ":" in host
-    # Whether :: takes IPv4 too is for us to say and not for the system's default.
+    # Whether :: takes IPv4 too is for us to say and not for the system's default. Where there is no
+    # IPv6, asking for both is a ValueError, and asking for it alone the OSError that it should be.
+    is_both = is_ipv6 and IPv6Address(host) == IPv6Address("::") and socket.has_dualstack_ipv6()
     bound = socket.create_server(
         (host, port),
         family=socket.AF_INET6 if is_ipv6 else socket.AF_INET,
         backlog=BACKLOG,
-        dualstack_ipv6=is_ipv6 and IPv6Address(host) == IPv6Address("::"),
+        dualstack_ipv6=is_both,
     )
     bound.setblocking(False)
     return bound

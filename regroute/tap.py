@@ -2,10 +2,13 @@
 
 import os
 import signal
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 from twisted.application.service import IService
+from twisted.internet.error import ReactorNotRunning
 from twisted.python import usage
 
 from .config.faults import Faulty
@@ -43,7 +46,13 @@ def makeService(options: Options, reactor: Reactor | None = None) -> IService:
         [
             OnSignal(signal.SIGHUP, reload.reload, reactor),
             # Twisted's own handler ends the process by the signal; a stop on demand is a success.
-            OnSignal(signal.SIGTERM, reactor.stop, reactor),
+            OnSignal(signal.SIGTERM, partial(_stop, reactor), reactor),
             Serving(current.checked.config.listen, site, reactor),
         ]
     )
+
+
+def _stop(reactor: Reactor) -> None:
+    # An impatient one asks twice, while what is in flight is still being finished.
+    with suppress(ReactorNotRunning):
+        reactor.stop()

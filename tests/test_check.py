@@ -191,6 +191,13 @@ def test_tests_run_although_something_else_is_at_fault() -> None:
     ]
 
 
+def test_a_list_file_that_cannot_be_read_is_the_only_fault_of_who_uses_it() -> None:
+    text = "clients: {trusted_proxies: a}\nnetworks: {a: {file: none.txt}}\n"
+    assert faults(text + "rules: [{client: a, deny: x}]") == [
+        "f:2:22: cannot read 'none.txt': No such file or directory"
+    ]
+
+
 def test_tests_do_not_run_on_rules_that_are_not_whole() -> None:
     text = "rules: [{client: x, to: https://a.example}, {deny: x}]\ntests: [{path: /, status: 302}]"
     assert faults(text) == ["f:1:18: unknown network 'x'"]

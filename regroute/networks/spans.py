@@ -53,6 +53,7 @@ def parse_span(text: str) -> Span:
 
 
 def _parse_cidr(text: str) -> Span:
+    base, _, length = text.partition("/")
     try:
         network = ip_network(text, strict=False)
     except ValueError:
@@ -60,16 +61,16 @@ def _parse_cidr(text: str) -> Span:
             f"{text!r} is no CIDR: write an address, a slash and the number of leading bits, "
             "as in 10.0.0.0/8 or 2001:db8::/32"
         ) from None
-    length = text.partition("/")[2]
     if not length.isascii() or not length.isdigit():
         raise ValueError(f"{text!r} has a netmask: did you mean {network}?")
-    if _parse_end(text.partition("/")[0]) != network.network_address:
+    first = _parse_end(base)
+    if first != network.network_address:
         raise ValueError(f"{text!r} has host bits set: did you mean {network}?")
-    return _span(network.network_address, network.broadcast_address)
+    return _span(first, network.broadcast_address)
 
 
 def _parse_range(first: str, last: str) -> Span:
-    low, high = _parse_end(first), _parse_end(last)
+    low, high = unmapped(_parse_end(first)), unmapped(_parse_end(last))
     if low.version != high.version:
         raise ValueError(f"'{first}-{last}' mixes IPv4 and IPv6: write two ranges")
     if int(low) > int(high):
@@ -78,7 +79,7 @@ def _parse_range(first: str, last: str) -> Span:
 
 
 def _parse_end(text: str) -> Address:
-    """An address as it is written: whether it is a mapped one is judged by the whole span."""
+    """An address as it is written: of a CIDR, the whole of it tells whether it is a mapped one."""
     try:
         if "%" not in text:
             return ip_address(text)

@@ -1,12 +1,19 @@
-"""The body of a request: read to its end and dropped, so that the next request can be found."""
+"""The body of a request: read to its end and dropped, so that the next request can be found.
 
-import h11
+Chunks are read here and strictly: what makes a body's end depend on its reader (lone line feeds,
+carriage returns within a line) is refused, and not skipped as most readers do.
+"""
+
+import re
 
 from ..answers import Refusal
-from .strict import Head
+from .strict import FIELD_LINE, Head
 
 LIMIT = 64 * 1024
 """The longest body that is read to its end, in bytes as they are sent."""
+
+# RFC 9112 §7.1: the size, and extensions that mean nothing to us.
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t -~\x80-\xff]*)?")
 
 
 class TooLong(Exception):
@@ -14,46 +21,88 @@ class TooLong(Exception):
 
 
 class Body:
-    """One body. h11 finds where chunks end: its reader is strict and public, Twisted's private."""
+    """One body; raises `TooLong` if its length is told beforehand and beyond the limit."""
 
     def __init__(self, head: Head) -> None:
         self._taken = 0
-        self._left = head.content_length
-        self._chunks: h11.Connection | None = None
-        if self._left > LIMIT:
-            raise TooLong
-        if head.is_chunked:
-            self._chunks = h11.Connection(h11.SERVER)
-            self._chunks.receive_data(
-                b"PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
-            )
-            self._chunks.next_event()
+        self._framing = _Chunks() if head.is_chunked else _Counted(head.content_length)
 
     def take(self, data: bytes) -> bytes | None:
         """What is left of `data` after the body's end; None if it goes on.
 
-        Raises `TooLong`, and `Refusal` where the framing is broken.
+        Raises `TooLong`, and `Refusal` where the framing is broken. Neither depends on how the
+        bytes came: no byte beyond the limit is looked at.
         """
-        self._taken += len(data)
-        rest = self._count(data) if self._chunks is None else self._read(self._chunks, data)
-        if rest is None and self._taken > LIMIT:
+        room = LIMIT - self._taken
+        end = self._framing.find_end(data[:room])
+        if end is not None:
+            return data[end:]
+        if len(data) > room:
             raise TooLong
-        return rest
-
-    def _count(self, data: bytes) -> bytes | None:
-        if len(data) < self._left:
-            self._left -= len(data)
-            return None
-        return data[self._left :]
-
-    @staticmethod
-    def _read(chunks: h11.Connection, data: bytes) -> bytes | None:
-        if data:
-            chunks.receive_data(data)
-        try:
-            while (event := chunks.next_event()) is not h11.NEED_DATA:
-                if isinstance(event, h11.EndOfMessage):
-                    return chunks.trailing_data[0]
-        except h11.RemoteProtocolError:
-            raise Refusal(400, "a chunk of the body is malformed") from None
+        self._taken += len(data)
         return None
+
+
+class _Counted:
+    """A body whose length the head tells."""
+
+    def __init__(self, length: int) -> None:
+        if length > LIMIT:
+            raise TooLong
+        self._left = length
+
+    def find_end(self, data: bytes) -> int | None:
+        """Where the body ends in `data`, which follows on what came before; None if beyond."""
+        if len(data) >= self._left:
+            return self._left
+        self._left -= len(data)
+        return None
+
+
+class _Chunks:
+    """A body that comes in chunks, which are lines of framing with data in between."""
+
+    def __init__(self) -> None:
+        self._line = bytearray()
+        self._left = 0  # of a chunk's data
+        self._read = self._read_size
+
+    def find_end(self, data: bytes) -> int | None:
+        """Where the body ends in `data`, which follows on what came before; None if beyond."""
+        at = 0
+        while at < len(data):
+            if self._left:
+                skipped = min(self._left, len(data) - at)
+                self._left -= skipped
+                at += skipped
+                continue
+            start, at = at, data.find(b"\n", at) + 1 or len(data)
+            self._line += data[start:at]
+            if self._line.endswith(b"\n"):
+                line, self._line = bytes(self._line), bytearray()
+                if not line.endswith(b"\r\n"):
+                    raise Refusal(400, "lines must end with CR LF")
+                if self._read(line[:-2]):
+                    return at
+        return None
+
+    def _read_size(self, line: bytes) -> bool:
+        match = _SIZE.fullmatch(line)
+        if match is None:
+            raise Refusal(400, "the size of a chunk is malformed")
+        self._left = int(match[1], 16)
+        if self._left > LIMIT:
+            raise TooLong
+        self._read = self._read_data_end if self._left else self._read_trailer
+        return False
+
+    def _read_data_end(self, line: bytes) -> bool:
+        if line:
+            raise Refusal(400, "a chunk is longer than its size")
+        self._read = self._read_size
+        return False
+
+    def _read_trailer(self, line: bytes) -> bool:
+        if line and FIELD_LINE.fullmatch(line) is None:
+            raise Refusal(400, "a trailer field is malformed")
+        return not line

@@ -33,13 +33,15 @@ HEAD_SIZE = 16 * 1024
 HEAD_TIME = 10.0
 """How long a head and its body may take, in seconds from the first byte."""
 IDLE_TIME = 75.0
-"""How long a connection may stay without a request, in seconds."""
+"""How long a client may send no request, or take no answer, in seconds."""
 LINGER_TIME = 5.0
-"""How long a client may take to read the last answer of a connection that we end, in seconds."""
+"""How long a client may leave its half open after we have closed ours, in seconds."""
 
+_EMPTY_LINES = re.compile(rb"(?:\r\n)*")
 # A line feed on its own is no line's end (RFC 9112 §2.2), and the other readers of a chain differ
 # about it. It can be told before the head is whole; waiting would only end in a timeout.
 _BARE_LF = re.compile(rb"(?<!\r)\n")
+_LINE_END = re.compile(rb"\r?\n")
 # What twisted.web must not see, for it is settled before.
 _SETTLED = (b"connection", b"content-length", b"transfer-encoding", b"expect")
 
@@ -60,8 +62,8 @@ class StreamTransport(Protocol):
 class Connection(HTTPChannel):
     """A transport's protocol; `site` counts it among its connections while it lives."""
 
-    # `read_head` has the last word on sizes.
-    MAX_LENGTH = totalHeadersSize = 4 * HEAD_SIZE
+    # `read_head` has the last word on sizes; a byte of a target may become three.
+    totalHeadersSize = 4 * HEAD_SIZE
     maxHeaders = HEAD_SIZE
 
     # Deadlines are kept here; HTTPChannel's begins anew with every byte.
@@ -74,10 +76,12 @@ class Connection(HTTPChannel):
         HTTPChannel.__init__(self)
         self._reactor = reactor
         self._received = b""
+        self._searched = 0  # how much of it is known not to end a head
         self._head: Head | None = None
         self._body: Body | None = None
         self._turn: IDelayedCall | None = None
         self._deadline: IDelayedCall | None = None
+        self._is_idle = True  # no request has begun
         self._is_answering = False
         self._is_blocked = False  # the client does not take its answers
         self._is_over = False  # no request is read any more
@@ -94,13 +98,16 @@ class Connection(HTTPChannel):
     def dataReceived(self, data: bytes) -> None:
         if self._is_over:
             return
-        if not self._received and not self._is_answering and self._body is None:
-            self._set_deadline(HEAD_TIME)
         self._received += data
-        if self._turn is None and not self._is_answering and not self._is_blocked:
+        if self._is_ready:
             self._take()
         elif len(self._received) > HEAD_SIZE:
             self.transport.pauseProducing()
+
+    @property
+    def _is_ready(self) -> bool:
+        """Whether a request may be taken now."""
+        return self._turn is None and not (self._is_answering or self._is_blocked or self._is_over)
 
     def _take(self) -> None:
         """Take one request from what has been received, as far as it is there."""
@@ -111,15 +118,19 @@ class Connection(HTTPChannel):
                 self._take_body(self._body)
         except Refusal as refusal:
             self._refuse(refusal)
+        if self._is_ready:
+            self._wait()
 
     def _take_head(self) -> None:
-        while self._received.startswith(b"\r\n"):  # RFC 9112 §2.2
-            self._received = self._received[2:]
-        end = self._received.find(END)
-        _check_size(self._received, end)
+        if empty := _EMPTY_LINES.match(self._received):  # RFC 9112 §2.2
+            self._received = self._received[empty.end() :]
+        if self._received in (b"", b"\r"):
+            return
+        if self._is_idle:
+            self._is_idle = False
+            self._set_deadline(HEAD_TIME)
+        end = self._find_end()
         if end < 0:
-            if _BARE_LF.search(self._received):
-                raise Refusal(400, "lines must end with CR LF")
             return
         head = self._received[: end + len(END)]
         self._head = read_head(head)
@@ -135,6 +146,24 @@ class Connection(HTTPChannel):
         if self._head.expects_continue and not self._received:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._take_body(self._body)
+
+    def _find_end(self) -> int:
+        """Where the head's empty line begins, -1 if it is not there yet.
+
+        No byte is searched twice, and what is refused does not depend on how the bytes came.
+        """
+        searched, self._searched = self._searched, len(self._received)
+        end = self._received.find(END, max(searched - len(END) + 1, 0))
+        size = len(self._received) if end < 0 else end + len(END)
+        if _BARE_LF.search(self._received, searched, min(size, HEAD_SIZE)):
+            raise Refusal(400, "lines must end with CR LF")
+        if size > HEAD_SIZE or (size == HEAD_SIZE and end < 0):
+            if self._received.find(b"\r\n", 0, HEAD_SIZE) < 0:
+                raise Refusal(414, "the request line is too long")
+            raise Refusal(431, "the head is too long")
+        if end >= 0:
+            self._searched = 0
+        return end
 
     def _take_body(self, body: Body) -> None:
         assert self._head is not None
@@ -155,9 +184,12 @@ class Connection(HTTPChannel):
         self._body = None
         self._is_answering = True
         self._is_over = is_last
-        lines = [b"%s %s HTTP/1.1" % (head.method, head.target)]
-        lines += [b"%s: %s" % field for field in head.fields if field[0] not in _SETTLED]
-        HTTPChannel.dataReceived(self, b"\r\n".join(lines) + END)
+        self._set_deadline(None)
+        HTTPChannel.lineReceived(self, b"%s %s HTTP/1.1" % (head.method, head.target))
+        for name, value in head.fields:
+            if name not in _SETTLED:
+                HTTPChannel.lineReceived(self, b"%s: %s" % (name, value))
+        HTTPChannel.lineReceived(self, b"")
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
         """Whether the connection goes on after this request's answer."""
@@ -172,44 +204,47 @@ class Connection(HTTPChannel):
         self.transport.write(wire.render_head(int(code), fields, close=not self.persistent))
 
     def requestDone(self, request: Request) -> None:
-        """Go on with the next request in another turn, so that others get theirs in between."""
+        """Go on with the next request, or end the connection."""
         self._is_answering = False
-        if self._is_over:
+        if not self.persistent:
             self.requests.remove(request)
             self._end()
             return
         HTTPChannel.requestDone(self, request)
-        if self.persistent:
-            self._set_deadline(HEAD_TIME if self._received else IDLE_TIME)
-            self._schedule()
-        else:
-            self._is_over = True
+        self._is_idle = True
+        self._set_deadline(IDLE_TIME)
+        self._go_on()
 
-    def _cancel_turn(self) -> None:
-        if self._turn is not None:
-            self._turn.cancel()
-            self._turn = None
-
-    def _schedule(self) -> None:
-        if self._received and self._turn is None and not self._is_blocked:
+    def _go_on(self) -> None:
+        """Take what is there in another turn of the reactor: others get theirs in between."""
+        if self._is_ready and self._received:
             self.transport.pauseProducing()
             self._turn = self._reactor.callLater(0, self._next)
+        elif self._is_ready:
+            self._wait()
 
     def _next(self) -> None:
         self._turn = None
-        self._take()
-        if self._turn is None and not self._is_over and not self._is_blocked:
-            self.transport.resumeProducing()
-        if self._has_ended and self._turn is None and not self._is_answering:
+        if self._is_ready:
+            self._take()
+
+    def _wait(self) -> None:
+        """Wait for more bytes, if the request needs them and there may be any."""
+        if self._has_ended or (self._is_draining and self._is_idle):
             self._finish()
+        else:
+            self.transport.resumeProducing()
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer what cannot be read, and end the connection: what follows has no beginning."""
-        method, _, rest = self._received.partition(b" ")
-        head = self._head if self._body is not None else None
-        target = head.target if head else rest.split(b" ")[0].split(b"\r\n")[0]
+        if self._body is not None and self._head is not None:
+            method, target = self._head.method, self._head.target
+        else:
+            line = _LINE_END.split(self._received[:HEAD_SIZE], maxsplit=1)[0]
+            method, _, rest = line.partition(b" ")
+            target = rest.partition(b" ")[0]
         answer = refuse(refusal.status, refusal.message, under_v2=means_v2(target))
-        self._write(answer, is_head=(head.method if head else method) == b"HEAD")
+        self._write(answer, is_head=method == b"HEAD")
         self._end()
 
     def _write(self, answer: Answer, *, is_head: bool) -> None:
@@ -221,31 +256,34 @@ class Connection(HTTPChannel):
     # The ends of a connection.
 
     def _end(self) -> None:
-        """Close our half and drop what still comes.
+        """Close our half as soon as all is sent, and drop what still comes.
 
         If we closed while unread bytes are there, the client's kernel would throw our answer away
         (RFC 9112 §9.6).
         """
-        self._is_over = True
-        self._received = b""
-        self.transport.unregisterProducer()
-        self.transport.resumeProducing()
+        self._stop()
         if self._has_ended:
             self.transport.loseConnection()
         else:
+            self.transport.resumeProducing()
             self.transport.loseWriteConnection()
-            self._set_deadline(LINGER_TIME)
 
     def _finish(self) -> None:
-        """Close as soon as what has been written is sent."""
+        """Close as soon as all is sent: nothing has come that is not answered."""
+        self._stop()
+        self.transport.loseConnection()
+
+    def _stop(self) -> None:
         self._is_over = True
-        HTTPChannel.loseConnection(self)
+        self._received = b""
+        self._set_deadline(IDLE_TIME)
+        self.transport.unregisterProducer()
 
     def drain(self) -> None:
         """Finish what is in flight, take no more, and close."""
         self._is_draining = True
-        if not (self._received or self._body or self._is_answering or self._is_over):
-            self._finish()
+        if self._is_ready:
+            self._wait()
 
     def abort(self) -> None:
         """Close at once."""
@@ -254,18 +292,21 @@ class Connection(HTTPChannel):
     def readConnectionLost(self) -> None:
         """The client has sent its last byte; what it sent before is still answered."""
         self._has_ended = True
-        if self._is_over:
+        if self._is_over and not self._is_answering:
             self.transport.loseConnection()
-        elif self._turn is None and not self._is_answering and not self._is_blocked:
-            self._finish()
+        elif self._is_ready:
+            self._wait()
 
     def writeConnectionLost(self) -> None:
-        """Our half is closed: there is nothing left to do but to wait for the client's."""
+        """All is sent and our half is closed: it is the client's turn to close."""
+        self._set_deadline(LINGER_TIME)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         self._is_over = True
-        self._cancel_turn()
         self._set_deadline(None)
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
         self.site.discard(self)
         HTTPChannel.connectionLost(self, reason)
 
@@ -281,31 +322,19 @@ class Connection(HTTPChannel):
         """A deadline has passed: 408 for what is half there, and no word to who is silent."""
         if self._is_over or self._is_blocked:
             self.transport.abortConnection()
-        elif self._body is not None or self._received:
-            self._refuse(Refusal(408, "the request took too long"))
-        else:
+        elif self._is_idle:
             self._finish()
+        else:
+            self._refuse(Refusal(408, "the request took too long"))
 
     def pauseProducing(self) -> None:
         """The client does not take its answers: it gets no more until it does."""
         self._is_blocked = True
         self.transport.pauseProducing()
-        self._cancel_turn()
         HTTPChannel.pauseProducing(self)
 
     def resumeProducing(self) -> None:
         """The client has taken its answers."""
         self._is_blocked = False
         HTTPChannel.resumeProducing(self)
-        if self._has_ended and not self._received:
-            self._finish()
-        elif not self._is_answering:
-            self._schedule()
-
-
-def _check_size(received: bytes, end: int) -> None:
-    if (end if end >= 0 else len(received)) > HEAD_SIZE - len(END):
-        line = received.find(b"\r\n")
-        if line < 0 or line > HEAD_SIZE - len(END):
-            raise Refusal(414, "the request line is too long")
-        raise Refusal(431, "the head is too long")
+        self._go_on()

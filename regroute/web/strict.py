@@ -14,7 +14,7 @@ from ..target import ABSOLUTE, parse_host
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110 §5.6.2
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([!-\xff]+) HTTP/([0-9]\.[0-9])")  # RFC 9112 §3
 # RFC 9110 §5.5: visible characters, obs-text, spaces and tabs.
-_FIELD_LINE = re.compile(rb"(" + _TOKEN + rb"):([\t -~\x80-\xff]*)")
+FIELD_LINE = re.compile(rb"(" + _TOKEN + rb"):([\t -~\x80-\xff]*)")
 _LENGTH = re.compile(rb"[0-9]{1,18}")  # RFC 9110 §8.6; more digits than any body has
 
 END = b"\r\n\r\n"
@@ -76,7 +76,7 @@ def read_head(raw: bytes) -> Head:
 
 
 def _read_field(line: bytes) -> tuple[bytes, bytes]:
-    match = _FIELD_LINE.fullmatch(line)
+    match = FIELD_LINE.fullmatch(line)
     if match is None:
         if line[:1] in (b" ", b"\t"):
             raise Refusal(400, "a field must not be folded over two lines")

@@ -96,6 +96,7 @@ BAD_RULES = [
     "{repository: /library, to: k8s}",
     "{name: Upper, to: k8s}",
     "{not: {}, to: k8s}",
+    "{not: , to: k8s}",
     "{not: [client], to: k8s}",
     "{not: {to: k8s}, to: k8s}",
 ]
