@@ -1,18 +1,21 @@
 """From a configuration's text to a rule set that may take force, or every fault in it.
 
-Pure but for `read_list`, through which the caller reads the files that the configuration names.
+Pure but for `Files`, through which the caller reads the files that the configuration names.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
+from typing import TypeVar
 
 from .answers import Answer
+from .certificates import Certificate, join, read_chain, read_key
 from .compile import Names, compile_rule, compile_rules, compile_table, rule_name
 from .config.faults import Fault, Faulty
 from .config.reading import Reading, read_config
 from .config.schema import Config, FileNetwork, Listener, TestFields
-from .config.source import read
+from .config.source import Source, read
 from .networks.ranges import Ranges
 from .networks.spans import Span
 from .networks.table import AddressTable
@@ -21,44 +24,49 @@ from .reach import unreachable
 from .respond import respond_to
 from .rules import Rule, RuleSet
 
+_T = TypeVar("_T")
+
 # Of TEST-NET-1 (RFC 5737): an address that no rule names by accident.
 NOBODY = IPv4Address("192.0.2.1")
 
 
 @dataclass(frozen=True)
-class ListFile:
-    """A list file as it was read: `shown` is its name for messages."""
+class Files:
+    """The files that a configuration names: `read` raises `OSError`; `show` is for messages."""
 
-    shown: str
-    text: str
-
-
-ReadList = Callable[[str], ListFile]
+    read: Callable[[str], bytes]
+    show: Callable[[str], str]
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A configuration without a fault, and what it compiles to."""
+    """A configuration without a fault, and what it compiles to.
+
+    `certificates` are those of each listener. `warnings` are no faults, but someone should know.
+    """
 
     config: Config
     networks: dict[str, Ranges]
     rules: RuleSet
+    certificates: tuple[tuple[Certificate, ...], ...]
+    warnings: tuple[Fault, ...]
+    source: Source
 
 
-def check(text: str, file: str, read_list: ReadList) -> Checked:
+def check(text: str, file: str, files: Files, now: datetime) -> Checked:
     """Check a configuration whole; raises `Faulty` with all that is wrong.
 
-    `read_list` gives a file by the name that the configuration has for it, or raises `OSError` or
-    `UnicodeError`.
+    `now` judges whether a certificate is valid.
     """
     source, faults = read(text, file)
     reading, more = read_config(source)
     faults += more
     if reading is None:
         raise Faulty(faults)
-    stages = _Stages(reading)
-    networks = stages.read_networks(read_list)
+    stages = _Stages(reading, files)
+    networks = stages.read_networks()
     stages.compare_listeners()
+    certificates = stages.read_certificates(now)
     names = Names.of(reading.config, networks)
     rules = stages.compile(names)
     table = compile_table(reading.config, networks)
@@ -69,44 +77,46 @@ def check(text: str, file: str, read_list: ReadList) -> Checked:
     stages.run_tests(rule_set)
     if faults or stages.faults:
         raise Faulty([*faults, *stages.faults])
-    return Checked(reading.config, networks, rule_set)
+    return Checked(reading.config, networks, rule_set, certificates, tuple(stages.warnings), source)
 
 
 class _Stages:
     """The checks that come after the form is read, with the faults that they found."""
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: Reading, files: Files) -> None:
         self.faults: list[Fault] = []
+        self.warnings: list[Fault] = []
         self.is_sound = reading.is_whole("rules", "networks", "registries", "clients")
         self._reading = reading
         self._config = reading.config
+        self._files = files
 
     def _fault(self, location: tuple[str | int, ...], message: str) -> None:
         self.faults.append(self._reading.source.fault(location, message))
 
-    def read_networks(self, read_list: ReadList) -> dict[str, Ranges]:
+    def read_networks(self) -> dict[str, Ranges]:
         """The addresses of each network; one whose file is faulty is left out."""
         networks = {}
         for name, network in self._config.networks.items():
             if isinstance(network, FileNetwork):
-                spans = self._read_file(name, network.file, read_list)
+                spans = self._read_file(name, network.file)
             else:
                 spans = list(network)
             if spans is not None:
                 networks[name] = Ranges.of(spans)
         return networks
 
-    def _read_file(self, name: str, file: str, read_list: ReadList) -> list[Span] | None:
+    def _read_file(self, name: str, file: str) -> list[Span] | None:
         try:
-            content = read_list(file)
+            text = self._files.read(file).decode("utf-8")
         except OSError as error:
             self._fault(("networks", name, "file"), f"cannot read '{file}': {error.strerror}")
         except ValueError:
             self._fault(("networks", name, "file"), f"'{file}' is not UTF-8 text")
         else:
-            entries = list(parse_lines(content.text))
+            entries = list(parse_lines(text))
             faults = [
-                Fault(content.shown, line, column, str(entry))
+                Fault(self._files.show(file), line, column, str(entry))
                 for line, column, entry in entries
                 if isinstance(entry, ValueError)
             ]
@@ -123,10 +133,45 @@ class _Stages:
             for earlier in listeners[:position]:
                 if _overlap(listener, earlier):
                     place = self._reading.place("listen", position)
-                    self._fault(
-                        place, f"an earlier entry listens on port {listener.port} of this host too"
-                    )
+                    self._fault(place, f"an earlier entry listens on {_describe(listener)} too")
                     break
+
+    def read_certificates(self, now: datetime) -> tuple[tuple[Certificate, ...], ...]:
+        """The certificates of each listener, with a warning for those that clients will mind."""
+        return tuple(
+            tuple(self._read_pairs(position, listener, now))
+            for position, listener in enumerate(self._config.listen)
+        )
+
+    def _read_pairs(
+        self, position: int, listener: Listener, now: datetime
+    ) -> Iterator[Certificate]:
+        for index, pair in enumerate(listener.tls.certificates if listener.tls else ()):
+            place = (*self._reading.place("listen", position), "tls", "certificates", index)
+            chain = self._read_pem((*place, "certificate"), pair.certificate, read_chain)
+            key = self._read_pem((*place, "key"), pair.key, read_key)
+            if chain is None or key is None:
+                continue
+            try:
+                certificate = join(chain, key)
+            except ValueError as error:
+                self._fault((*place, "key"), str(error))
+                continue
+            for warning in certificate.warnings(now):
+                at = self._reading.source.fault((*place, "certificate"), f"warning: {warning}")
+                self.warnings.append(at)
+            yield certificate
+
+    def _read_pem(
+        self, place: tuple[str | int, ...], file: str, parse: Callable[[bytes], _T]
+    ) -> _T | None:
+        try:
+            return parse(self._files.read(file))
+        except OSError as error:
+            self._fault(place, f"cannot read '{file}': {error.strerror}")
+        except ValueError as error:
+            self._fault(place, f"'{file}': {error}")
+        return None
 
     def compile(self, names: Names) -> list[Rule]:
         """The rules that have a meaning, and faults for names that two of them have."""
@@ -178,6 +223,9 @@ def answer_test(rules: RuleSet, test: TestFields) -> Answer:
 
 
 def _overlap(one: Listener, other: Listener) -> bool:
+    if one.port is None or other.port is None:
+        names = [(listener.socket, listener.unix) for listener in (one, other)]
+        return names[0] == names[1] != (None, None)
     if one.port != other.port:
         return False
     hosts = [listener.host for listener in (one, other)]
@@ -186,6 +234,12 @@ def _overlap(one: Listener, other: Listener) -> bool:
         return True
     wild = any(host == IPv4Address("0.0.0.0") for host in hosts)
     return hosts[0] == hosts[1] or (wild and all(isinstance(host, IPv4Address) for host in hosts))
+
+
+def _describe(listener: Listener) -> str:
+    if listener.port is not None:
+        return f"port {listener.port} of this host"
+    return f"the socket '{listener.socket or listener.unix}'"
 
 
 def _unmet(test: TestFields, answer: Answer) -> list[tuple[str, object, object]]:

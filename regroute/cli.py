@@ -48,6 +48,8 @@ def check(config: Path) -> None:
         count = len(faulty.faults)
         click.echo(f"{count} {'fault' if count == 1 else 'faults'}", err=True)
         raise SystemExit(1) from None
+    for warning in checked.warnings:
+        click.echo(str(warning))
     click.echo(f"{config}: good: {_summary(checked)}")
 
 

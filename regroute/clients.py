@@ -8,10 +8,12 @@ read from the right, where each proxy appends).
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 
 from .answers import Refusal
 from .networks.spans import Address, parse_address, unmapped
+
+LOOPBACK = IPv4Address("127.0.0.1")
 
 _PORT = r"(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]+))?"
 _ELEMENT = re.compile(rf"(?:\[(?P<v6>[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)\]|(?P<v4>[0-9.]+)){_PORT}")
@@ -34,13 +36,14 @@ class Clients:
     header: str
     trusts: Callable[[Address], bool]
 
-    def address(self, peer: str, lines: Callable[[bytes], Sequence[bytes]]) -> Address:
+    def address(self, peer: str | None, lines: Callable[[bytes], Sequence[bytes]]) -> Address:
         """The client's address, of the peer's address and the request's field lines by name.
 
-        Raises `Refusal` where a trusted proxy's field cannot be read.
+        A peer without an address, at the other end of a Unix socket, is this machine itself, and
+        trusted. Raises `Refusal` where a trusted proxy's field cannot be read.
         """
-        address = peer_address(peer)
-        if not self.trusts(address):
+        address = LOOPBACK if peer is None else peer_address(peer)
+        if peer is not None and not self.trusts(address):
             return address
         values = [line.decode("latin-1") for line in lines(self.header.encode("ascii"))]
         match self.header:

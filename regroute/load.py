@@ -1,8 +1,9 @@
 """Read a configuration and the files that it names. The one way in from the file system."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
-from .check import Checked, ListFile, check
+from .check import Checked, Files, check
 from .config.faults import Fault, Faulty
 
 
@@ -20,9 +21,8 @@ def load(path: Path, shown: str | None = None) -> Checked:
         line = error.object[: error.start].count(b"\n") + 1
         raise Faulty([Fault(file, line, 1, "this is not UTF-8 text")]) from None
 
-    def read_list(name: str) -> ListFile:
-        return ListFile(
-            str(Path(file).parent / name), (path.parent / name).read_bytes().decode("utf-8")
-        )
-
-    return check(text, file, read_list)
+    files = Files(
+        read=lambda name: (path.parent / name).read_bytes(),
+        show=lambda name: str(Path(file).parent / name),
+    )
+    return check(text, file, files, datetime.now(UTC))

@@ -1,6 +1,8 @@
 """The rules in force, and how a reload replaces them: whole, or not at all."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from twisted.logger import Logger
@@ -8,9 +10,14 @@ from twisted.logger import Logger
 from .check import Checked
 from .compile import rule_name
 from .config.faults import Faulty
-from .config.schema import Config
+from .config.schema import Config, Limits
 from .load import load
+from .recorder import Recorder
 from .rules import RuleSet
+from .service import Serving
+from .systemd import Supervised
+
+_log = Logger()
 
 
 class Current:
@@ -26,31 +33,56 @@ class Current:
         """The rules in force now."""
         return self.checked.rules
 
+    def limits(self) -> Limits:
+        """The limits in force now."""
+        return self.checked.config.limits
 
+
+@dataclass(frozen=True)
 class Reload:
     """How the configuration is replaced. `shown` is its name in messages."""
 
-    _log = Logger()
-
-    def __init__(self, current: Current, path: Path, shown: str) -> None:
-        self._current = current
-        self._path = path
-        self._shown = shown
+    current: Current
+    path: Path
+    shown: str
+    serving: Serving
+    recorder: Recorder
+    supervised: Supervised
 
     def reload(self) -> None:
         """Read, check and swap; a fault changes nothing and is logged as `check` prints it."""
+        self.supervised.reloading()
+        self.recorder.reopen()
         try:
-            checked = load(self._path, self._shown)
+            state = self._replace()
         except Faulty as faulty:
             for fault in faulty.faults:
-                self._log.error("{fault}", fault=str(fault))
-            self._log.error("{file} is not reloaded: the old rules stay in force", file=self._shown)
-            return
-        before, self._current.checked = self._current.checked, checked
-        changes = describe_changes(before, checked)
-        self._log.info("reloaded {file}: {changes}", file=self._shown, changes=changes)
-        if before.config.listen != checked.config.listen:
-            self._log.warn("listen has changed, which takes force at a restart")
+                _log.error("{fault}", fault=str(fault))
+            state = f"{self.shown} is not reloaded: the old rules stay in force"
+            _log.error("{state}", state=state)
+        finally:
+            self.supervised.ready(state)
+
+    def _replace(self) -> str:
+        checked = load(self.path, self.shown)
+        with ExitStack() as undo:
+            opened = self.serving.open(checked)
+            undo.callback(opened.close)
+            sink = self.recorder.open(checked)
+            undo.pop_all()
+        before, self.current.checked = self.current.checked, checked
+        self.serving.apply(checked, opened)
+        self.recorder.apply(checked, sink)
+        log_warnings(checked)
+        state = f"reloaded {self.shown}: {describe_changes(before, checked)}"
+        _log.info("{state}", state=state)
+        return state
+
+
+def log_warnings(checked: Checked) -> None:
+    """Log what is no fault, but someone should know."""
+    for warning in checked.warnings:
+        _log.warn("{warning}", warning=str(warning))
 
 
 def describe_changes(before: Checked, after: Checked) -> str:
@@ -63,8 +95,11 @@ def describe_changes(before: Checked, after: Checked) -> str:
     ]
     if [name for name in old if name in new] != [name for name in new if name in old]:
         parts.append("rules reordered")
-    if before.config.clients != after.config.clients:
-        parts.append("clients changed")
+    for key in ("listen", "clients", "access_log", "limits"):
+        if getattr(before.config, key) != getattr(after.config, key):
+            parts.append(f"{key} changed")
+    if before.certificates != after.certificates:
+        parts.append("certificates changed")
     return ", ".join(parts) or "nothing changed"
 
 

@@ -1,6 +1,7 @@
 """The whole core in one call: from a request's parts to its answer."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from .answers import Answer, Refusal, refuse
 from .choose import choose
@@ -12,19 +13,31 @@ from .target import means_v2
 Lines = Callable[[bytes], Sequence[bytes]]
 
 
-def respond(rules: RuleSet, peer: str, method: bytes, target: bytes, lines: Lines) -> Answer:
+class Response(NamedTuple):
+    """An answer, and who is known to have asked for it."""
+
+    answer: Answer
+    client: Address | None
+
+
+def respond(
+    rules: RuleSet, peer: str | None, method: bytes, target: bytes, lines: Lines
+) -> Response:
     """The answer to one well-formed request.
 
-    `peer` is the connection's other end as the socket reports it; `lines` gives the values of all
-    field lines with a name in lower case.
+    `peer` is the connection's other end as the socket reports it, None for a Unix socket's;
+    `lines` gives the values of all field lines with a name in lower case.
     """
     try:
         client = rules.clients.address(peer, lines)
     except Refusal as refusal:
-        return refuse(refusal.status, refusal.message, under_v2=means_v2(target))
+        return Response(
+            refuse(refusal.status, refusal.message, under_v2=means_v2(target)), client=None
+        )
     host = next(iter(lines(b"host")), b"")
     user_agent = b", ".join(lines(b"user-agent")).decode("latin-1")
-    return respond_to(rules, client, method.decode("ascii"), target, host, user_agent)
+    answer = respond_to(rules, client, method.decode("ascii"), target, host, user_agent)
+    return Response(answer, client)
 
 
 def respond_to(

@@ -1,116 +1,218 @@
-"""The lifetimes of the daemon's sockets and connections."""
+"""The lifetimes of the daemon's sockets and connections, from start over reloads to stop."""
 
-import errno
 import os
-import socket
-from collections.abc import Iterable, Sequence
-from ipaddress import IPv6Address
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from socket import socket
 
 from twisted.application.service import IService, MultiService, Service
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.interfaces import IListeningPort, IReadDescriptor
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
+from twisted.internet.protocol import ServerFactory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from .check import Checked
+from .config.faults import Fault, Faulty
 from .config.schema import Listener
+from .networks.spans import Address
 from .reactor import Reactor
+from .web.accept import Acceptor
+from .web.listening import PassedPlace, Place, TcpPlace, UnixPlace, open_sockets, place_of
+from .web.proxy_protocol import AnnouncedFactory
+from .web.tls import ServerTLS, TLSFactory, new_context
 from .web.tree import Site
 
-DRAIN_TIME = 5.0
-"""How long what is in flight may take when the daemon stops, in seconds."""
-BACKLOG = 1024
-"""How many connections the kernel may hold that the daemon has not accepted yet."""
+
+class Door(ServerFactory):
+    """What stands behind a listening socket, which a reload may change."""
+
+    noisy = False
+
+    def __init__(self) -> None:
+        self.tls: ServerTLS | None = None
+        self.within: IProtocolFactory | None = None
+
+    def buildProtocol(self, addr: IAddress) -> IProtocol | None:  # type: ignore[override]
+        """The protocol for a connection from now on."""
+        return self.within.buildProtocol(addr) if self.within else None
+
+
+@dataclass(frozen=True)
+class Listening:
+    """A place that is listened to."""
+
+    door: Door
+    acceptors: tuple[Acceptor, ...]
+
+
+@dataclass
+class Opened:
+    """Sockets that a configuration needs and that were not open yet."""
+
+    sockets: dict[Place, list[socket]] = field(default_factory=dict)
+
+    def close(self) -> None:
+        """Give them up."""
+        for opened in self.sockets.values():
+            for each in opened:
+                each.close()
 
 
 class Serving(Service):
-    """Listens while it runs; when it stops, what is in flight ends first."""
+    """Listens where the configuration in force says; when it stops, what is in flight ends first.
+
+    `passed` are the descriptors of the sockets that systemd opened, by their names.
+    """
 
     _log = Logger()
 
-    def __init__(self, listeners: Sequence[Listener], site: Site, reactor: Reactor) -> None:
-        self._listeners = listeners
+    def __init__(
+        self,
+        checked: Checked,
+        site: Site,
+        trusts: Callable[[Address], bool],
+        passed: Mapping[str, Sequence[int]],
+        reactor: Reactor,
+    ) -> None:
+        self._checked = checked
         self._site = site
+        self._trusts = trusts
+        self._passed = passed
         self._reactor = reactor
-        self._ports: list[IListeningPort] = []
+        self._listening: dict[Place, Listening] = {}
+        self._opened = Opened()
+        site.when_room = self._resume
 
     def privilegedStartService(self) -> None:
         """Bind, while low ports are still allowed; exits with a message where that fails."""
         Service.privilegedStartService(self)
-        for listener in self._listeners:
-            try:
-                bound = bind(listener)
-            except OSError as error:
-                self._log.critical(
-                    "cannot listen on port {port} of {host}: {reason}",
-                    port=listener.port,
-                    host=listener.host or "this host",
-                    # Python's own text ends with the address in a form of its own.
-                    reason=os.strerror(error.errno or 0),
+        try:
+            self._opened = self.open(self._checked)
+        except Faulty as faulty:
+            for fault in faulty.faults:
+                self._log.critical("{fault}", fault=str(fault))
+            raise SystemExit(str(faulty)) from None
+
+    def startService(self) -> None:
+        """Begin to accept."""
+        Service.startService(self)
+        self.apply(self._checked, self._opened)
+
+    def open(self, checked: Checked) -> Opened:
+        """Open the sockets that `checked` needs and that are not open; raises `Faulty`."""
+        opened = Opened()
+        faults: list[Fault] = []
+        wanted = [place_of(listener) for listener in checked.config.listen]
+        with ExitStack() as undo:
+            undo.callback(opened.close)
+            for position, place in enumerate(wanted):
+                try:
+                    for certificate in checked.certificates[position]:
+                        new_context(certificate)
+                    if place not in self._listening:
+                        beside = self._leaving(place, wanted)
+                        opened.sockets[place] = open_sockets(place, self._passed, beside)
+                except (OSError, ValueError) as error:
+                    why = error.strerror if isinstance(error, OSError) else error
+                    at = checked.source.fault(("listen", position), f"cannot listen: {why}")
+                    faults.append(at)
+            if faults:
+                raise Faulty(faults)
+            undo.pop_all()
+        return opened
+
+    def _leaving(self, place: Place, wanted: Sequence[Place]) -> list[socket]:
+        """Our sockets on the same port that will not be wanted any more."""
+        return [
+            acceptor.socket
+            for other, listening in self._listening.items()
+            if isinstance(place, TcpPlace)
+            and isinstance(other, TcpPlace)
+            and other.port == place.port
+            and other not in wanted
+            for acceptor in listening.acceptors
+        ]
+
+    def apply(self, checked: Checked, opened: Opened) -> None:
+        """Listen where `checked` says, with what `open` has opened for it. Cannot fail."""
+        wanted = {
+            place_of(listener): position for position, listener in enumerate(checked.config.listen)
+        }
+        for place in [place for place in self._listening if place not in wanted]:
+            self._close(place)
+        for place, position in wanted.items():
+            if place not in self._listening:
+                door = Door()
+                acceptors = [
+                    Acceptor(each, door, self._site.has_room, self._reactor)
+                    for each in opened.sockets[place]
+                ]
+                self._listening[place] = Listening(door, tuple(acceptors))
+            self._furnish(self._listening[place].door, checked, position)
+            if place in opened.sockets:
+                for acceptor in self._listening[place].acceptors:
+                    acceptor.start()
+        self._checked = checked
+        self._resume()
+
+    def _furnish(self, door: Door, checked: Checked, position: int) -> None:
+        """Put behind a door what its listener says: PROXY, then TLS, then HTTP."""
+        listener: Listener = checked.config.listen[position]
+        within: IProtocolFactory = self._site
+        if certificates := checked.certificates[position]:
+            if door.tls is None:
+                door.tls = ServerTLS(certificates, self._reactor)
+            else:
+                door.tls.replace(certificates)
+            within = TLSFactory(door.tls, within, self._reactor)
+        if listener.proxy_protocol:
+            deadline = checked.config.limits.head
+            within = AnnouncedFactory(within, self._trusts, deadline, self._reactor)
+        door.within = within
+
+    def _close(self, place: Place) -> None:
+        for acceptor in self._listening.pop(place).acceptors:
+            # Closing the socket would reset whom the kernel has let in already.
+            acceptor.doRead()
+            acceptor.stop()
+        match place:
+            case UnixPlace(path=path):
+                Path(path).unlink(missing_ok=True)
+            case PassedPlace(name=name) if self.running:
+                self._log.warn(
+                    "nobody answers any more on the socket '{name}', which systemd still holds",
+                    name=name,
                 )
-                raise SystemExit(1) from None
-            with bound:
-                port = self._reactor.adoptStreamPort(
-                    bound.fileno(),
-                    bound.family,
-                    self._site,  # type: ignore[arg-type]  # it builds our own kind of HTTPChannel
-                )
-                self._ports.append(port)
+
+    def _resume(self) -> None:
+        for listening in self._listening.values():
+            for acceptor in listening.acceptors:
+                acceptor.resume()
 
     def stopService(self) -> Deferred[None]:
         """Accept no more, finish what is in flight, and close."""
         Service.stopService(self)
-        for port in self._ports:
-            self._accept_waiting(port)
-        closed: list[Deferred[object]] = [maybeDeferred(port.stopListening) for port in self._ports]
-        self._ports = []
-        late = self._reactor.callLater(DRAIN_TIME, self._site.abort)
+        return Deferred.fromCoroutine(self._stop())
 
-        def finish(result: object) -> None:
-            if late.active():
-                late.cancel()
-
+    async def _stop(self) -> None:
+        limits = self._checked.config.limits
+        if limits.lame_duck:
+            await deferLater(self._reactor, limits.lame_duck)
+        doors = [listening.door for listening in self._listening.values()]
+        for place in list(self._listening):
+            self._close(place)
+        late = self._reactor.callLater(limits.drain, self._site.abort)
         # In a turn from now, for what clients have sent until now is in flight too.
-        drained: Deferred[object] = deferLater(self._reactor, 0, self._site.drain)
-        return DeferredList([*closed, drained]).addCallback(finish)
-
-    def _accept_waiting(self, port: IListeningPort) -> None:
-        """Accept whom the kernel has let in already: closing the port would reset them."""
-        descriptor = IReadDescriptor(port, None)
-        for _ in range(BACKLOG if descriptor else 0):
-            before = len(self._site.connections)
-            descriptor.doRead()
-            if len(self._site.connections) == before:
-                break
-
-
-def bind(listener: Listener) -> socket.socket:
-    """A listening socket. Without a host it takes IPv6 and IPv4, or IPv4 where there is no more.
-
-    Raises `OSError`.
-    """
-    if listener.host is None:
-        try:
-            return _bind("::", listener.port)
-        except OSError as error:
-            if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
-                raise
-            return _bind("0.0.0.0", listener.port)
-    return _bind(str(listener.host), listener.port)
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    is_ipv6 = ":" in host
-    # Whether :: takes IPv4 too is for us to say and not for the system's default. Where there is no
-    # IPv6, asking for both is a ValueError, and asking for it alone the OSError that it should be.
-    is_both = is_ipv6 and IPv6Address(host) == IPv6Address("::") and socket.has_dualstack_ipv6()
-    bound = socket.create_server(
-        (host, port),
-        family=socket.AF_INET6 if is_ipv6 else socket.AF_INET,
-        backlog=BACKLOG,
-        dualstack_ipv6=is_both,
-    )
-    bound.setblocking(False)
-    return bound
+        await deferLater(self._reactor, 0)
+        await self._site.drain()
+        if late.active():
+            late.cancel()
+        for door in doors:
+            if isinstance(door.within, AnnouncedFactory):
+                door.within.abort_waiting()
 
 
 class InOrder(MultiService):

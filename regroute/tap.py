@@ -40,16 +40,51 @@ def makeService(options: Options, reactor: Reactor | None = None) -> IService:
         current = Current(load(path, shown))
     except Faulty as faulty:
         raise SystemExit(str(faulty)) from None
-    reload = Reload(current, path, shown)
-    site = Site(Front(current.rules, reactor), reactor)
-    return InOrder(
-        [
-            OnSignal(signal.SIGHUP, reload.reload, reactor),
-            # Twisted's own handler ends the process by the signal; a stop on demand is a success.
-            OnSignal(signal.SIGTERM, partial(_stop, reactor), reactor),
-            Serving(current.checked.config.listen, site, reactor),
-        ]
+    supervised = Supervised(
+        Notifier(os.environ), watchdog_interval(os.environ, os.getpid()), reactor
     )
+    recorder = Recorder(current.checked, path.parent, reactor)
+    site = Site(current.rules, current.limits, recorder.record, raise_descriptors(), reactor)
+    serving = Serving(
+        current.checked, site, current.trusts, passed_sockets(os.environ, os.getpid()), reactor
+    )
+    reload = Reload(current, path, shown, serving, recorder, supervised)
+    reactor.callWhenRunning(supervised.ready, "serving")
+    reactor.addSystemEventTrigger("before", "shutdown", supervised.stopping)
+    log_warnings(current.checked)
+    # In the order of their starts; they stop the other way round.
+    services: list[IService] = [
+        supervised,
+        OnSignal(signal.SIGHUP, reload.reload, reactor),
+        # Twisted's own handler ends the process by the signal; a stop on demand is a success.
+        OnSignal(signal.SIGTERM, partial(_stop, reactor), reactor),
+        recorder,
+        serving,
+    ]
+    return Daemon(services, _log_observer(options))
+
+
+class Daemon(InOrder):
+    """The whole, which brings its own log observer, if any, to the application."""
+
+    def __init__(self, services: Iterable[IService], observer: ILogObserver | None) -> None:
+        InOrder.__init__(self, services)
+        self._observer = observer
+
+    def setServiceParent(self, parent: IServiceCollection) -> None:
+        """Become part of the application."""
+        InOrder.setServiceParent(self, parent)
+        application = Componentized(parent, None) if self._observer else None
+        if application is not None:
+            application.setComponent(ILogObserver, self._observer)
+
+
+def _log_observer(options: Options) -> ILogObserver | None:
+    """Where twistd would log to standard output, which is the access log's, standard error."""
+    twistd = getattr(options, "parent", None) or {}
+    if not twistd.get("nodaemon") or twistd.get("logfile") or twistd.get("syslog"):
+        return None
+    return textFileLogObserver(sys.stderr)
 
 
 def _stop(reactor: Reactor) -> None:

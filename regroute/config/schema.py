@@ -6,7 +6,7 @@ docstring is its description in an editor.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -220,9 +220,9 @@ class LogFile(Part):
 
     path: Annotated[str, scalars.FILE]
     """The file, relative to the configuration. SIGHUP opens it anew."""
-    format: Annotated[str, scalars.LOG_FORMAT] = "json"
+    format: Annotated[Literal["json", "combined"], scalars.LOG_FORMAT] = "json"
     """json, one object a line; or combined, as web servers write it."""
-    client: Annotated[str, scalars.LOG_CLIENT] = "full"
+    client: Annotated[Literal["full", "prefix", "none"], scalars.LOG_CLIENT] = "full"
     """How much of the client's address: full, prefix (/24 or /48) or none."""
 
 

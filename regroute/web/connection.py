@@ -14,7 +14,8 @@ from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol
 from twisted.web.http import HTTPChannel, datetimeToString
 from zope.interface import implementer
 
-from ..answers import Answer, Refusal, refuse
+from ..access_log import Entry
+from ..answers import Refusal, refuse
 from ..target import means_v2
 from . import wire
 from .body import Body, TooLong
@@ -28,12 +29,9 @@ if TYPE_CHECKING:
 
     from .tree import Site
 
-HEAD_SIZE = 16 * 1024
-"""The longest head, in bytes."""
-HEAD_TIME = 10.0
-"""How long a head and its body may take, in seconds from the first byte."""
-IDLE_TIME = 75.0
-"""How long a client may send no request, or take no answer, in seconds."""
+PROXY_IDLE_TIME = 650.0
+"""How long a proxy of ours may send no request, in seconds: their own limits are ten minutes at the
+most, and who closes first must be the proxy, or a request may meet a closing connection."""
 LINGER_TIME = 5.0
 """How long a client may leave its half open after we have closed ours, in seconds."""
 
@@ -62,10 +60,6 @@ class StreamTransport(Protocol):
 class Connection(HTTPChannel):
     """A transport's protocol; `site` counts it among its connections while it lives."""
 
-    # `read_head` has the last word on sizes; a byte of a target may become three.
-    totalHeadersSize = 4 * HEAD_SIZE
-    maxHeaders = HEAD_SIZE
-
     # Deadlines are kept here; HTTPChannel's begins anew with every byte.
     timeOut = None
 
@@ -75,6 +69,8 @@ class Connection(HTTPChannel):
     def __init__(self, reactor: IReactorTime) -> None:
         HTTPChannel.__init__(self)
         self._reactor = reactor
+        self._head_time = self._idle_time = 0.0
+        self._head_size = 0
         self._received = b""
         self._searched = 0  # how much of it is known not to end a head
         self._head: Head | None = None
@@ -92,7 +88,15 @@ class Connection(HTTPChannel):
 
     def connectionMade(self) -> None:
         HTTPChannel.connectionMade(self)
-        self._set_deadline(IDLE_TIME)
+        limits = self.site.limits()
+        trusted = self.site.trusts(HTTPChannel.getPeer(self))
+        self._head_time = limits.head
+        self._idle_time = max(limits.idle, PROXY_IDLE_TIME) if trusted else limits.idle
+        self._head_size = int(limits.head_size)
+        # `read_head` has the last word on sizes; a byte of a target may become three.
+        self.totalHeadersSize = 4 * self._head_size
+        self.maxHeaders = self._head_size
+        self._set_deadline(self._idle_time)
         self.site.add(self)
 
     def dataReceived(self, data: bytes) -> None:
@@ -101,7 +105,7 @@ class Connection(HTTPChannel):
         self._received += data
         if self._is_ready:
             self._take()
-        elif len(self._received) > HEAD_SIZE:
+        elif len(self._received) > self._head_size:
             self.transport.pauseProducing()
 
     @property
@@ -128,7 +132,7 @@ class Connection(HTTPChannel):
             return
         if self._is_idle:
             self._is_idle = False
-            self._set_deadline(HEAD_TIME)
+            self._set_deadline(self._head_time)
         end = self._find_end()
         if end < 0:
             return
@@ -155,10 +159,10 @@ class Connection(HTTPChannel):
         searched, self._searched = self._searched, len(self._received)
         end = self._received.find(END, max(searched - len(END) + 1, 0))
         size = len(self._received) if end < 0 else end + len(END)
-        if _BARE_LF.search(self._received, searched, min(size, HEAD_SIZE)):
+        if _BARE_LF.search(self._received, searched, min(size, self._head_size)):
             raise Refusal(400, "lines must end with CR LF")
-        if size > HEAD_SIZE or (size == HEAD_SIZE and end < 0):
-            if self._received.find(b"\r\n", 0, HEAD_SIZE) < 0:
+        if size > self._head_size or (size == self._head_size and end < 0):
+            if self._received.find(b"\r\n", 0, self._head_size) < 0:
                 raise Refusal(414, "the request line is too long")
             raise Refusal(431, "the head is too long")
         if end >= 0:
@@ -185,7 +189,9 @@ class Connection(HTTPChannel):
         self._is_answering = True
         self._is_over = is_last
         self._set_deadline(None)
-        HTTPChannel.lineReceived(self, b"%s %s HTTP/1.1" % (head.method, head.target))
+        HTTPChannel.lineReceived(
+            self, b"%s %s HTTP/%s" % (head.method, head.target, head.version)
+        )
         for name, value in head.fields:
             if name not in _SETTLED:
                 HTTPChannel.lineReceived(self, b"%s: %s" % (name, value))
@@ -212,7 +218,7 @@ class Connection(HTTPChannel):
             return
         HTTPChannel.requestDone(self, request)
         self._is_idle = True
-        self._set_deadline(IDLE_TIME)
+        self._set_deadline(self._idle_time)
         self._go_on()
 
     def _go_on(self) -> None:
@@ -240,18 +246,31 @@ class Connection(HTTPChannel):
         if self._body is not None and self._head is not None:
             method, target = self._head.method, self._head.target
         else:
-            line = _LINE_END.split(self._received[:HEAD_SIZE], maxsplit=1)[0]
+            line = _LINE_END.split(self._received[:self._head_size], maxsplit=1)[0]
             method, _, rest = line.partition(b" ")
             target = rest.partition(b" ")[0]
         answer = refuse(refusal.status, refusal.message, under_v2=means_v2(target))
-        self._write(answer, is_head=method == b"HEAD")
+        now = self._reactor.seconds()
+        body = b"" if method == b"HEAD" else answer.body
+        fields = wire.answer_fields(answer, datetimeToString(now))
+        self.transport.write(wire.render_head(answer.status, fields, close=True) + body)
+        self.site.record(
+            Entry(
+                time=now,
+                client=getattr(HTTPChannel.getPeer(self), "host", None),
+                method=method,
+                host="",
+                path=target,
+                status=answer.status,
+                rule=None,
+                registry=None,
+                location=None,
+                user_agent="",
+                microseconds=0,
+                size=len(body),
+            )
+        )
         self._end()
-
-    def _write(self, answer: Answer, *, is_head: bool) -> None:
-        date = datetimeToString(self._reactor.seconds())
-        fields = wire.answer_fields(answer, date)
-        head = wire.render_head(answer.status, fields, close=True)
-        self.transport.write(head if is_head else head + answer.body)
 
     # The ends of a connection.
 
@@ -276,7 +295,7 @@ class Connection(HTTPChannel):
     def _stop(self) -> None:
         self._is_over = True
         self._received = b""
-        self._set_deadline(IDLE_TIME)
+        self._set_deadline(self._idle_time)
         self.transport.unregisterProducer()
 
     def drain(self) -> None:

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from ..config.schema import Listener
 from ..networks.spans import Address
+from ..systemd import listening_socket
 
 BACKLOG = 4096
 """How many connections the kernel may hold that have not been accepted (it has a bound itself)."""
@@ -71,18 +72,16 @@ def open_sockets(
     """
     match place:
         case TcpPlace(port=port, host=host):
-            opened = [_open_tcp(port, host, beside)]
+            opened = _open_tcp(port, host, beside)
         case UnixPlace(path=path):
-            opened = [_open_unix(path)]
+            opened = _open_unix(path)
         case PassedPlace(name=name):
             if name not in passed:
                 known = ", ".join(sorted(passed)) or "none at all"
                 raise OSError(errno.ENOENT, f"systemd passed no socket of this name, but {known}")
-            # A duplicate, so that the name may be listened to again after a reload without it.
-            opened = [socket.socket(fileno=os.dup(descriptor)) for descriptor in passed[name]]
-    for each in opened:
-        each.setblocking(False)
-    return opened
+            return [listening_socket(descriptor) for descriptor in passed[name]]
+    opened.setblocking(False)
+    return [opened]
 
 
 def _open_tcp(port: int, host: Address | None, beside: Sequence[socket.socket]) -> socket.socket:
@@ -105,13 +104,21 @@ def _open_tcp(port: int, host: Address | None, beside: Sequence[socket.socket]) 
 def _bind(host: str, port: int, *, shared: bool) -> socket.socket:
     is_ipv6 = ":" in host
     # Whether :: takes IPv4 too is for us to say and not for the system's default.
-    bound = socket.create_server(
-        (host, port),
-        family=socket.AF_INET6 if is_ipv6 else socket.AF_INET,
-        backlog=BACKLOG,
-        reuse_port=shared,
-        dualstack_ipv6=is_ipv6 and IPv6Address(host) == IPv6Address("::"),
-    )
+    # Where there is no IPv6, asking for both is a ValueError, and asking for it alone the OSError
+    # that it should be.
+    is_both = is_ipv6 and IPv6Address(host) == IPv6Address("::") and socket.has_dualstack_ipv6()
+    try:
+        bound = socket.create_server(
+            (host, port),
+            family=socket.AF_INET6 if is_ipv6 else socket.AF_INET,
+            backlog=BACKLOG,
+            reuse_port=shared,
+            dualstack_ipv6=is_both,
+        )
+    except OSError as error:
+        # Python's own text ends with the address in a form of its own.
+        reason = os.strerror(error.errno or 0)
+        raise OSError(error.errno, f"{host} port {port}: {reason}") from None
     if shared:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
     return bound

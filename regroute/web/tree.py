@@ -1,6 +1,8 @@
 """The resource tree: every request's answer, from the decision of the rules."""
 
 from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import TypeAlias
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -9,12 +11,17 @@ from twisted.web import server
 from twisted.web.http import Request, datetimeToString
 from twisted.web.resource import Resource
 
-from ..answers import Answer, refuse
-from ..respond import respond
+from ..access_log import Entry
+from ..answers import refuse
+from ..clients import peer_address
+from ..config.schema import Limits
+from ..respond import Response, respond
 from ..rules import RuleSet
 from ..target import means_v2
 from . import wire
 from .connection import Connection
+
+Record: TypeAlias = Callable[[Entry], None]
 
 _log = Logger()
 
@@ -24,44 +31,89 @@ class Front(Resource):
 
     isLeaf = True
 
-    def __init__(self, rules: Callable[[], RuleSet], reactor: IReactorTime) -> None:
+    def __init__(
+        self, rules: Callable[[], RuleSet], record: Record, reactor: IReactorTime
+    ) -> None:
         Resource.__init__(self)
         self._rules = rules
+        self._record = record
         self._reactor = reactor
 
     def render(self, request: Request) -> int:
         """Answer a request; the method is for the rules to judge."""
-        answer = self._answer(request)
-        date = datetimeToString(self._reactor.seconds())
+        began = perf_counter()
+        answer, client = self._respond(request)
+        now = self._reactor.seconds()
         request.setResponseCode(answer.status)
-        for name, value in wire.answer_fields(answer, date):
+        for name, value in wire.answer_fields(answer, datetimeToString(now)):
             request.responseHeaders.setRawHeaders(name, [value])
+        entry = Entry(
+            time=now,
+            client=client,
+            method=request.method,
+            host=_text(request, b"host"),
+            path=request.uri,
+            status=answer.status,
+            rule=answer.rule,
+            registry=answer.registry,
+            location=answer.location,
+            user_agent=_text(request, b"user-agent"),
+            microseconds=0,
+            version=request.clientproto.removeprefix(b"HTTP/"),
+            size=0 if request.method == b"HEAD" else len(answer.body),
+            referer=_text(request, b"referer"),
+        )
         request.write(answer.body)
         request.finish()
+        self._record(entry._replace(microseconds=int((perf_counter() - began) * 1e6)))
         return server.NOT_DONE_YET
 
-    def _answer(self, request: Request) -> Answer:
-        peer = request.getClientAddress().host
+    def _respond(self, request: Request) -> Response:
         headers = request.requestHeaders
 
         def lines(name: bytes) -> Sequence[bytes]:
             return headers.getRawHeaders(name) or ()
 
+        # The address of a Unix socket's peer has no host.
+        peer = getattr(request.getClientAddress(), "host", None)
         try:
             return respond(self._rules(), peer, request.method, request.uri, lines)
         except Exception:
             _log.failure("no answer to {method} {uri}", method=request.method, uri=request.uri)
-            return refuse(500, "internal error", under_v2=means_v2(request.uri))
+            answer = refuse(500, "internal error", under_v2=means_v2(request.uri))
+            return Response(answer, client=None)
+
+
+def _text(request: Request, name: bytes) -> str:
+    return b", ".join(request.requestHeaders.getRawHeaders(name) or ()).decode("latin-1")
 
 
 class Site(server.Site):
-    """The factory of a listener's connections."""
+    """The factory of all listeners' connections.
+
+    `rules` and `limits` are those in force when they are asked for; `room` is how many connections
+    the process has descriptors for. `when_room` is called when there is room for another one.
+    """
 
     displayTracebacks = False
+    noisy = False
 
-    def __init__(self, front: Front, reactor: IReactorTime) -> None:
+    def __init__(
+        self,
+        rules: Callable[[], RuleSet],
+        limits: Callable[[], Limits],
+        record: Record,
+        room: int,
+        reactor: IReactorTime,
+    ) -> None:
+        front = Front(rules, record, reactor)
         server.Site.__init__(self, front, reactor=reactor, parsePOSTFormSubmission=False)
         self.connections: set[Connection] = set()
+        self.limits = limits
+        self.record = record
+        self.when_room: Callable[[], None] = lambda: None
+        self._rules = rules
+        self._room = room
         self._drained: Deferred[None] | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> Connection:  # type: ignore[override]
@@ -71,6 +123,15 @@ class Site(server.Site):
         connection.requestFactory = self.requestFactory
         return connection
 
+    def has_room(self) -> bool:
+        """Whether there may be another connection."""
+        return len(self.connections) < (self.limits().connections or self._room)
+
+    def trusts(self, peer: IAddress) -> bool:
+        """Whether a peer is a proxy of ours, in front of many clients."""
+        host = getattr(peer, "host", None)
+        return host is None or self._rules().clients.trusts(peer_address(host))
+
     def add(self, connection: Connection) -> None:
         """Count a connection in."""
         self.connections.add(connection)
@@ -79,6 +140,7 @@ class Site(server.Site):
         """Count a connection out."""
         self.connections.discard(connection)
         self._check_drained()
+        self.when_room()
 
     def drain(self) -> Deferred[None]:
         """Let every connection finish what is in flight; fires when the last one has."""

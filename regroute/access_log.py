@@ -1,0 +1,150 @@
+"""The access log's lines: one a request, as JSON or in the Combined Log Format. Pure.
+
+Whatever a client sends stays within its own field of its own line: what could end either is
+escaped, and a line is printable ASCII with a line feed at its end and nowhere else.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from json import JSONEncoder
+from typing import Literal, NamedTuple, TypeAlias
+
+from .networks.spans import Address, unmapped
+
+Layout: TypeAlias = Literal["json", "combined"]
+Shown: TypeAlias = Literal["full", "prefix", "none"]
+"""How much of a client's address a line shows."""
+
+# The leading bits that `prefix` keeps, by version: enough to tell networks apart, not people.
+_PREFIX = {4: 24, 6: 48}
+_CLIENTS_REMEMBERED = 4096
+# Names of months are English in every locale.
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+# Printable ASCII, less the quote that ends a field and the backslash that begins an escape.
+_UNSAFE = re.compile(r"[^ !#-\[\]-~]")
+
+# A string becomes ASCII between quotes: control characters and all beyond ~ are escaped.
+_quoted = JSONEncoder(ensure_ascii=True).encode
+
+
+# A frozen dataclass takes four times as long to make, and there is one for every request.
+class Entry(NamedTuple):
+    """One request and what it was answered.
+
+    `client` is None where nobody knows it; text, where it is at hand, spares writing an address
+    anew. `path` is the target as it was sent, with its query; `user_agent` and `referer` are
+    Latin-1, and empty if not sent. `size` is that of the body, in bytes. The combined format alone
+    has the last three.
+    """
+
+    time: float  # seconds since the epoch
+    client: Address | str | None
+    method: bytes
+    host: str
+    path: bytes
+    status: int
+    rule: str | None
+    registry: str | None
+    location: str | None
+    user_agent: str
+    microseconds: int
+    version: bytes = b"1.1"
+    size: int = 0
+    referer: str = ""
+
+
+def line_format(layout: Layout, client: Shown) -> Callable[[Entry], bytes]:
+    """The function that writes an entry as a line, its line feed included."""
+    write = {"json": _json_line, "combined": _combined_line}[layout]
+    return lambda entry: write(entry, client)
+
+
+def _json_line(entry: Entry, shown: Shown) -> bytes:
+    """One object, in the order of the names that programs read."""
+    second, millisecond = divmod(int(entry.time * 1000), 1000)
+    return (
+        f'{{"time":"{_rfc3339(second)}.{millisecond:03}Z"'
+        f',"client":{_client(entry.client, shown).json}'
+        f',"method":{_quoted(entry.method.decode("latin-1"))}'
+        f',"host":{_quoted(entry.host)}'
+        f',"path":{_quoted(entry.path.decode("latin-1"))}'
+        f',"status":{entry.status}'
+        f',"rule":{"null" if entry.rule is None else _quoted(entry.rule)}'
+        f',"registry":{"null" if entry.registry is None else _quoted(entry.registry)}'
+        f',"location":{"null" if entry.location is None else _quoted(entry.location)}'
+        f',"user_agent":{_quoted(entry.user_agent)}'
+        f',"microseconds":{entry.microseconds}}}\n'
+    ).encode("ascii")
+
+
+def _combined_line(entry: Entry, shown: Shown) -> bytes:
+    """The format of Apache's ``combined``; quotes, backslashes and control bytes are ``\\xHH``."""
+    request = "-"
+    if entry.method or entry.path:
+        line = b"%s %s HTTP/%s" % (entry.method, entry.path, entry.version)
+        request = _escaped(line.decode("latin-1"))
+    return (
+        f"{_client(entry.client, shown).plain} - - [{_clf_time(int(entry.time))}]"
+        f' "{request}" {entry.status} {entry.size or "-"}'
+        f' "{_escaped(entry.referer) or "-"}" "{_escaped(entry.user_agent) or "-"}"\n'
+    ).encode("ascii")
+
+
+def _escaped(text: str) -> str:
+    return _UNSAFE.sub(lambda match: f"\\x{ord(match[0]):02X}", text)
+
+
+# Most requests share their second with the one before.
+@lru_cache(maxsize=2)
+def _rfc3339(second: int) -> str:
+    """Date and time in UTC, without fraction and zone (RFC 3339 §5.6)."""
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+@lru_cache(maxsize=2)
+def _clf_time(second: int) -> str:
+    moment = datetime.fromtimestamp(second, UTC)
+    return f"{moment:%d}/{_MONTHS[moment.month - 1]}/{moment:%Y:%H:%M:%S} +0000"
+
+
+class _Client(NamedTuple):
+    """A client as the formats write it."""
+
+    json: str
+    plain: str
+
+
+_NOBODY = _Client("null", "-")
+
+
+def _client(client: Address | str | None, shown: Shown) -> _Client:
+    if client is None or shown == "none":
+        return _NOBODY
+    if isinstance(client, str):
+        return _text_client(client, shown)
+    # The number, for an address is slow to hash and to compare.
+    return _address_client(int(client), isinstance(client, IPv4Address), shown)
+
+
+@lru_cache(maxsize=_CLIENTS_REMEMBERED)
+def _address_client(number: int, is_ipv4: bool, shown: Shown) -> _Client:
+    address = IPv4Address(number) if is_ipv4 else unmapped(IPv6Address(number))
+    if shown == "prefix":
+        length = _PREFIX[address.version]
+        address = ip_network((address, length), strict=False).network_address
+    return _Client(f'"{address}"', str(address))
+
+
+@lru_cache(maxsize=_CLIENTS_REMEMBERED)
+def _text_client(text: str, shown: Shown) -> _Client:
+    """A client as text: an address; or whatever else a peer may be, which has no prefix."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        if shown == "prefix":
+            return _NOBODY
+        return _Client(_quoted(text), _escaped(text).replace(" ", r"\x20") or "-")
+    return _address_client(int(address), address.version == 4, shown)

@@ -1,0 +1,87 @@
+"""The access log in force: how an entry is written, and where to."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+
+from .access_log import Entry, line_format
+from .check import Checked
+from .config.faults import Faulty
+from .config.schema import LogFile
+from .lines import Lines, NoLines
+from .outlets import open_file, open_stdout
+
+Sink = Lines | NoLines
+
+
+class Recorder(Service):
+    """Records an entry for each answer. `base` is where relative file names begin."""
+
+    def __init__(self, checked: Checked, base: Path, reactor: IReactorTime) -> None:
+        self._checked = checked
+        self._base = base
+        self._reactor = reactor
+        self._sink: Sink = NoLines()
+        self._line: Callable[[Entry], bytes] | None = None
+
+    def record(self, entry: Entry) -> None:
+        """Write an entry down; never waits and never fails."""
+        if self._line is not None:
+            self._sink.write(self._line(entry))
+
+    def startService(self) -> None:
+        """Open the log; exits with a message where that fails."""
+        Service.startService(self)
+        try:
+            self.apply(self._checked, self.open(self._checked))
+        except Faulty as faulty:
+            raise SystemExit(str(faulty)) from None
+
+    def open(self, checked: Checked) -> Sink | None:
+        """Open what `checked` records to, if that is not the log in force; raises `Faulty`."""
+        where = checked.config.access_log
+        if self._line is not None and where == self._checked.config.access_log:
+            return None
+        match where:
+            case "none":
+                return NoLines()
+            case LogFile(path=path):
+                file = str(self._base / path)
+                sink = Lines(partial(open_file, file), file, self._reactor)
+            case _:
+                sink = Lines(open_stdout, "standard output", self._reactor)
+        try:
+            sink.open()
+        except OSError as error:
+            message = f"cannot open the access log: {error.strerror}"
+            raise Faulty([checked.source.fault(("access_log", "path"), message)]) from None
+        return sink
+
+    def apply(self, checked: Checked, opened: Sink | None) -> None:
+        """Record as `checked` says, to what `open` has opened for it. Cannot fail."""
+        self._checked = checked
+        if opened is None:
+            return
+        before, self._sink = self._sink, opened
+        maybeDeferred(before.stopService)
+        opened.startService()
+        match checked.config.access_log:
+            case "none":
+                self._line = None
+            case LogFile(format=layout, client=shown):
+                self._line = line_format(layout, shown)
+            case _:
+                self._line = line_format("json", "full")
+
+    def reopen(self) -> None:
+        """Go on in the file that has the log's name now: the old one has been moved away."""
+        self._sink.reopen()
+
+    def stopService(self) -> Deferred[None]:
+        """Write what is left and close."""
+        Service.stopService(self)
+        return maybeDeferred(self._sink.stopService).addCallback(lambda _: None)
