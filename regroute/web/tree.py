@@ -58,6 +58,7 @@ class Site(server.Site):
     """The factory of a listener's connections."""
 
     displayTracebacks = False
+    noisy = False
 
     def __init__(self, front: Front, reactor: IReactorTime) -> None:
         server.Site.__init__(self, front, reactor=reactor, parsePOSTFormSubmission=False)
