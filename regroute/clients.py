@@ -22,10 +22,8 @@ _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 # Some proxies leave out the quotes that an address with a port or brackets needs (RFC 7239 §6).
 _VALUE = r"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z:\[\]]+|\"(?:[^\"\\]|\\.)*\")"
 _PAIR = rf"{_TOKEN}={_VALUE}"
-# Possessive, so that no field can make it backtrack.
-_FORWARDED = re.compile(
-    rf"[ \t]*+(?:{_PAIR})?+(?:[ \t]*+;[ \t]*+(?:{_PAIR})?+)*+[ \t]*+", re.DOTALL
-)
+# Each blank has one place to be in, so that no field can make it backtrack.
+_FORWARDED = re.compile(rf"[ \t]*(?:{_PAIR}[ \t]*)?(?:;[ \t]*(?:{_PAIR}[ \t]*)?)*", re.DOTALL)
 _PARAMETER = re.compile(rf"({_TOKEN})=({_VALUE})", re.DOTALL)
 
 

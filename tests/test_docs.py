@@ -62,11 +62,10 @@ def test_the_daemon_of_the_readme_answers_as_it_says() -> None:
     script = f"""
         ip link set lo up 2>/dev/null || true
         {daemon.replace("-n", "-n --pidfile=")} >&2 &
+        trap 'kill $!' EXIT
         for try in $(seq 100); do {curl} >/dev/null 2>&1 && break; sleep 0.1; done
         {curl}
         {curl} -H 'x-real-ip: 192.168.0.1'
-        kill $!
-        wait $!
     """
     locations = re.findall(r"^Location: (.*?)\r?$", shell(script), re.MULTILINE)
     path = "/v2/library/postgres/manifests/12-alpine"
