@@ -63,6 +63,9 @@ def read_chain(pem: bytes) -> tuple[x509.Certificate, ...]:
         chain = x509.load_pem_x509_certificates(pem)
     except ValueError:
         raise ValueError(_describe(pem, b"CERTIFICATE")) from None
+    if len(chain) < _count(pem, b"CERTIFICATE"):
+        # A file that is cut short is read up to its last whole certificate.
+        raise ValueError(_describe(pem, b"CERTIFICATE"))
     for position, (certificate, issuer) in enumerate(pairwise(chain), start=2):
         if not _has_signed(issuer, certificate):
             raise ValueError(
@@ -212,14 +215,18 @@ def _subject(certificate: x509.Certificate) -> str:
     return certificate.subject.rfc4514_string() or "without a subject"
 
 
+def _count(pem: bytes, wanted: bytes) -> int:
+    return sum(label.endswith(wanted) for label in _LABEL.findall(pem))
+
+
 def _describe(pem: bytes, wanted: bytes) -> str:
     """Why there is no certificate or no key in a file."""
     noun = wanted.decode("ascii").lower()
-    labels: list[bytes] = _LABEL.findall(pem)
+    labels = {label.decode("ascii").lower() for label in _LABEL.findall(pem)}
     if not labels:
         command = "x509" if wanted == b"CERTIFICATE" else "pkey"
         return f"this is not PEM: convert it with openssl {command} -in FILE -out FILE.pem"
-    if any(label.endswith(wanted) for label in labels):
+    if _count(pem, wanted):
         return f"the {noun} cannot be read: the file is damaged, or of a kind that is not supported"
-    found = ", ".join(sorted({label.decode("ascii").lower() for label in labels}))
+    found = ", ".join(sorted(labels))
     return f"there is no {noun} in the file, but: {found}"

@@ -1,6 +1,5 @@
 """The lifetimes of the daemon's sockets and connections, from start over reloads to stop."""
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field

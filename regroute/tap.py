@@ -2,22 +2,29 @@
 
 import os
 import signal
+import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import cast
 
-from twisted.application.service import IService
+from twisted.application.service import IService, IServiceCollection, Service
 from twisted.internet.error import ReactorNotRunning
+from twisted.logger import ILogObserver, textFileLogObserver
 from twisted.python import usage
+from twisted.python.components import Componentized
 
 from .config.faults import Faulty
+from .descriptors import raise_descriptors
 from .load import load
 from .reactor import Reactor
-from .reload import Current, Reload
+from .recorder import Recorder
+from .reload import Current, Reload, log_warnings
 from .service import InOrder, Serving
 from .signals import OnSignal
-from .web.tree import Front, Site
+from .systemd import Notifier, Supervised, passed_sockets, watchdog_interval
+from .web.tree import Site
 
 
 class Options(usage.Options):
@@ -73,10 +80,9 @@ class Daemon(InOrder):
 
     def setServiceParent(self, parent: IServiceCollection) -> None:
         """Become part of the application."""
-        InOrder.setServiceParent(self, parent)
-        application = Componentized(parent, None) if self._observer else None
-        if application is not None:
-            application.setComponent(ILogObserver, self._observer)
+        Service.setServiceParent(self, parent)
+        if self._observer is not None and isinstance(parent, Componentized):
+            Componentized.setComponent(parent, ILogObserver, self._observer)
 
 
 def _log_observer(options: Options) -> ILogObserver | None:

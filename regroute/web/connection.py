@@ -189,9 +189,7 @@ class Connection(HTTPChannel):
         self._is_answering = True
         self._is_over = is_last
         self._set_deadline(None)
-        HTTPChannel.lineReceived(
-            self, b"%s %s HTTP/%s" % (head.method, head.target, head.version)
-        )
+        HTTPChannel.lineReceived(self, b"%s %s HTTP/%s" % (head.method, head.target, head.version))
         for name, value in head.fields:
             if name not in _SETTLED:
                 HTTPChannel.lineReceived(self, b"%s: %s" % (name, value))
@@ -246,7 +244,7 @@ class Connection(HTTPChannel):
         if self._body is not None and self._head is not None:
             method, target = self._head.method, self._head.target
         else:
-            line = _LINE_END.split(self._received[:self._head_size], maxsplit=1)[0]
+            line = _LINE_END.split(self._received[: self._head_size], maxsplit=1)[0]
             method, _, rest = line.partition(b" ")
             target = rest.partition(b" ")[0]
         answer = refuse(refusal.status, refusal.message, under_v2=means_v2(target))

@@ -31,9 +31,7 @@ class Front(Resource):
 
     isLeaf = True
 
-    def __init__(
-        self, rules: Callable[[], RuleSet], record: Record, reactor: IReactorTime
-    ) -> None:
+    def __init__(self, rules: Callable[[], RuleSet], record: Record, reactor: IReactorTime) -> None:
         Resource.__init__(self)
         self._rules = rules
         self._record = record
