@@ -61,7 +61,7 @@ def read_chain(pem: bytes) -> tuple[x509.Certificate, ...]:
     """The certificates of a chain file, the server's own first; raises `ValueError`."""
     try:
         chain = x509.load_pem_x509_certificates(pem)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise ValueError(_describe(pem, b"CERTIFICATE")) from None
     if len(chain) < _count(pem, b"CERTIFICATE"):
         # A file that is cut short is read up to its last whole certificate.

@@ -12,14 +12,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from regroute.answers import Answer, api_ok, escaped, redirect, refuse
-from regroute.check import ListFile, check
 from regroute.respond import respond_to
 
+from .making import checked
+
 CLIENT = IPv4Address("192.0.2.1")
-
-
-def no_files(name: str) -> ListFile:
-    raise FileNotFoundError(name)
 
 
 def fields(answer: Answer) -> dict[bytes, bytes]:
@@ -93,7 +90,7 @@ REGISTRIES = [
     "https://[2001:db8::1]:8443",
     "https://registry.example/team",
 ]
-_RULE_SETS = {url: check(f"rules: [{{to: '{url}'}}]", "rules.yaml", no_files) for url in REGISTRIES}
+_RULE_SETS = {url: checked(f"rules: [{{to: '{url}'}}]") for url in REGISTRIES}
 
 
 def ask(registry: str, target: bytes) -> Answer:

@@ -2,30 +2,19 @@
 
 import pytest
 
-from regroute.check import Checked, ListFile, check
 from regroute.config.faults import Faulty
 
+from .making import checked
+
 FILES = {
-    "good.txt": "10.0.0.0/8  # ours\n\n2001:db8::/32\n",
-    "bad.txt": "10.0.0.0/8\n  10.0.0.1/8\n# fine\nten\n",
+    "bad.txt": b"10.0.0.0/8\n  10.0.0.1/8\n# fine\nten\n",
+    "latin-1.txt": b"10.0.0.0/8 # caf\xe9\n",
 }
-
-
-def read_list(name: str) -> ListFile:
-    if name == "latin-1.txt":
-        raise UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "invalid")
-    if name not in FILES:
-        raise FileNotFoundError(2, "No such file or directory")
-    return ListFile(f"dir/{name}", FILES[name])
-
-
-def checked(text: str) -> Checked:
-    return check(text, "f", read_list)
 
 
 def faults(text: str) -> list[str]:
     with pytest.raises(Faulty) as raised:
-        checked(text)
+        checked(text, FILES, file="f")
     return [str(fault) for fault in raised.value.faults]
 
 
@@ -166,7 +155,7 @@ def test_the_faults_of_every_stage_are_told_at_once() -> None:
     """A faulty rule does not hide that another is unreachable, nor a file that is missing."""
     assert faults(MANY) == [
         "f:1:22: an earlier entry listens on port 80 of this host too",
-        "f:1:34: missing key 'port'",
+        "f:1:34: a listener needs a place: add one of port, socket, unix",
         "f:1:35: unknown key 'prot': did you mean 'port'?",
         "f:2:44: cannot read 'none.txt': No such file or directory",
         "f:4:14: unknown network 'ofice': did you mean 'office'?",
@@ -176,8 +165,8 @@ def test_the_faults_of_every_stage_are_told_at_once() -> None:
         "f:9:5: nothing can reach rule 'rule-6': 'rule-5' on line 8 covers all its conditions",
         "f:10:9: a test needs an expectation: add one of rule, status, location, registry",
         "f:10:30: 'v2' is not a path: begin with /",
-        "f:11:1: unknown key 'foo': known here are clients, listen, networks, registries, rules, "
-        "tests",
+        "f:11:1: unknown key 'foo': known here are access_log, clients, limits, listen, networks, "
+        "registries, rules, tests",
         "f:12:1: duplicate key 'rules': it stands on line 3 already",
     ]
 

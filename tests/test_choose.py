@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regroute.answers import Answer
-from regroute.check import ListFile, check
 from regroute.choose import choose, locate
 from regroute.query import Query
 from regroute.rules import Registry
+
+from .making import checked
 
 SHA256 = "sha256:" + "0123456789abcdef" * 4
 CHARTS = Registry("charts", "https://registry.example:8443", "team")
@@ -156,11 +157,7 @@ rules:
 """
 
 
-def no_files(name: str) -> ListFile:
-    raise FileNotFoundError(name)
-
-
-RULES = check(_RULES, "rules.yaml", no_files).rules
+RULES = checked(_RULES).rules
 
 
 def chosen(target: str, method: str = "GET") -> Answer:

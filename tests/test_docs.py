@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from regroute.check import ListFile, check
+from .making import checked
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -85,7 +85,7 @@ def test_the_readme_tells_of_every_example() -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_the_configurations_in_a_document_are_good(document: Path) -> None:
     for block in re.findall(r"```yaml\n(.*?)```", document.read_text(), re.DOTALL):
-        check(block, document.name, lambda name: ListFile(name, ""))
+        checked(block, file=document.name)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

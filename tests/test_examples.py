@@ -15,7 +15,8 @@ from regroute.check import NOBODY, Checked, answer_test
 from regroute.cli import main
 from regroute.config.schema import TestFields
 from regroute.load import load
-from regroute.web.tree import Front, Site
+
+from .making import site_of
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = [ROOT / "etc/rules.yaml", *sorted((ROOT / "etc/examples").glob("*.yaml"))]
@@ -64,7 +65,7 @@ def served(checked: Checked, test: TestFields) -> tuple[int, dict[str, str]]:
     reactor = MemoryReactorClock()
     client = client_of(test)
     address = (IPv6Address if ":" in client else IPv4Address)("TCP", client, 50000)
-    connection = Site(Front(lambda: checked.rules, reactor), reactor).buildProtocol(address)
+    connection = site_of(lambda: checked.rules, reactor).buildProtocol(address)
     transport = StringTransport(peerAddress=address)
     Protocol.makeConnection(connection, transport)
     connection.dataReceived(b"\r\n".join(request(test)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
@@ -10,7 +11,10 @@ from zope.interface import implementer
 from regroute.check import Checked
 from regroute.config.faults import Faulty
 from regroute.load import load
+from regroute.recorder import Recorder
 from regroute.reload import Current, Reload, describe_changes
+from regroute.service import Opened, Serving
+from regroute.systemd import Supervised
 
 ONE = "rules: [{name: one, to: 'https://one.example'}]"
 TWO = "rules: [{name: two, to: 'https://two.example'}]"
@@ -35,6 +39,47 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "rules.yaml"
 
 
+class Follower:
+    """What follows the configuration: serving and recording, of which this keeps a record."""
+
+    def __init__(self, fault: str = "") -> None:
+        self.fault = fault
+        self.told: list[str] = []
+
+    def open(self, checked: Checked) -> Opened:
+        if self.fault:
+            raise Faulty([checked.source.fault((), self.fault)])
+        return Opened()
+
+    def apply(self, checked: Checked, opened: Opened) -> None:
+        self.told.append(f"apply {checked.config.rules[0].name}")
+
+    def reopen(self) -> None:
+        self.told.append("reopen")
+
+    def reloading(self) -> None:
+        self.told.append("reloading")
+
+    def ready(self, state: str) -> None:
+        self.told.append(f"ready: {state}")
+
+
+def reload(
+    current: Current, file: Path, shown: str = "rules.yaml", *, fault: str = ""
+) -> list[str]:
+    """Reload, and give what the followers were told in their order."""
+    follower = Follower(fault)
+    Reload(
+        current,
+        file,
+        shown,
+        cast("Serving", follower),
+        cast("Recorder", follower),
+        cast("Supervised", follower),
+    ).reload()
+    return follower.told
+
+
 def write(file: Path, text: str) -> Checked:
     file.write_text(text)
     return load(file)
@@ -44,12 +89,14 @@ def test_a_good_file_is_swapped_in_whole(file: Path, logged: list[str]) -> None:
     current = Current(write(file, ONE))
     before = current.rules()
     file.write_text(TWO)
-    Reload(current, file, "etc/rules.yaml").reload()
+    told = reload(current, file, "etc/rules.yaml")
     assert current.rules() is current.checked.rules
     assert [rule.name for rule in current.rules().rules] == ["two"]
     # Who holds the old rules still has them whole.
     assert [rule.name for rule in before.rules] == ["one"]
-    assert logged == ["info: reloaded etc/rules.yaml: rule two added, rule one removed"]
+    state = "reloaded etc/rules.yaml: rule two added, rule one removed"
+    assert logged == [f"info: {state}"]
+    assert told == ["reloading", "reopen", "apply two", "apply two", f"ready: {state}"]
 
 
 FAULTY = {
@@ -69,13 +116,15 @@ def test_a_faulty_file_changes_nothing_and_each_fault_is_logged(
     current = Current(write(file, ONE))
     before = current.checked
     file.write_bytes(text.encode("utf-8", "surrogateescape"))
-    Reload(current, file, "rules.yaml").reload()
+    told = reload(current, file)
     assert current.checked is before
+    state = "rules.yaml is not reloaded: the old rules stay in force"
+    assert told == ["reloading", "reopen", f"ready: {state}"]
     with pytest.raises(Faulty) as faulty:
         load(file, "rules.yaml")
     assert logged == [
         *(f"error: {line}" for line in str(faulty.value).splitlines()),
-        "error: rules.yaml is not reloaded: the old rules stay in force",
+        f"error: {state}",
     ]
 
 
@@ -83,16 +132,21 @@ def test_a_missing_file_changes_nothing(file: Path, logged: list[str]) -> None:
     current = Current(write(file, ONE))
     before = current.checked
     file.unlink()
-    Reload(current, file, "rules.yaml").reload()
+    reload(current, file)
     assert current.checked is before
     assert logged[0] == "error: rules.yaml:1:1: cannot read it: No such file or directory"
 
 
-def test_listeners_wait_for_a_restart(file: Path, logged: list[str]) -> None:
+def test_a_socket_that_cannot_be_opened_is_a_fault_like_any_other(
+    file: Path, logged: list[str]
+) -> None:
     current = Current(write(file, ONE))
-    file.write_text("listen: [{port: 81}]\n" + ONE)
-    Reload(current, file, "rules.yaml").reload()
-    assert logged[1:] == ["warn: listen has changed, which takes force at a restart"]
+    before = current.checked
+    file.write_text(TWO)
+    told = reload(current, file, fault="cannot listen")
+    assert current.checked is before
+    assert not any(word.startswith("apply") for word in told)
+    assert logged[0] == "error: rules.yaml:1:1: cannot listen"
 
 
 RULES = """
@@ -117,6 +171,9 @@ rules:
         ("registries: {", "registries: {s: https://s.example, ", "registry s added"),
         ("r: https://r", "r: https://q", "registry r changed"),
         ("networks:", "clients: {header: forwarded}\nnetworks:", "clients changed"),
+        ("networks:", "listen: [{port: 81}]\nnetworks:", "listen changed"),
+        ("networks:", "limits: {idle: 5s}\nnetworks:", "limits changed"),
+        ("networks:", "access_log: none\nnetworks:", "access_log changed"),
         (
             "  - {name: x, client: a, to: r}\n  - {name: y, client: b, to: r}\n",
             "  - {name: y, client: b, to: r}\n  - {name: x, client: a, to: r}\n",

@@ -11,23 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regroute.answers import Answer
-from regroute.check import ListFile, check
 from regroute.choose import choose
 from regroute.config.faults import Faulty
 from regroute.query import Query
 from regroute.rules import RuleSet
 
+from .making import checked
+
 DIGEST = "sha256:ab"
-
-
-def no_files(name: str) -> ListFile:
-    raise FileNotFoundError(name)
 
 
 def rules_of(*lines: str, more: str = "") -> RuleSet:
     """The rule set of rules, one a line."""
     text = "\n".join([more, "rules:", *(f"  - {line}" for line in lines)])
-    return check(text, "rules.yaml", no_files).rules
+    return checked(text).rules
 
 
 def ask(rules: RuleSet, target: str = "/", method: str = "GET", client: str = "8.8.8.8") -> Answer:

@@ -1,9 +1,10 @@
 """The lifetimes of sockets and connections."""
 
 import errno
+import os
 import socket
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -11,19 +12,25 @@ from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 
-from regroute.config.schema import Listener
+from regroute.check import Checked
+from regroute.config.faults import Faulty
+from regroute.networks.spans import Address, parse_address
 from regroute.reactor import Reactor
-from regroute.service import DRAIN_TIME, InOrder, Serving, bind
-from regroute.web.tree import Front, Site
+from regroute.service import InOrder, Serving
+from regroute.web.accept import Acceptor
+from regroute.web.listening import PassedPlace, TcpPlace, UnixPlace, open_sockets
+from regroute.web.tree import Site
 
+from .making import checked, site_of
 from .web.memory import GET, SEED_RULES, Client
 
 BODY_AWAITED = b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n"
+RULES = "rules: [{to: https://a.example}]"
 
 
-def listener(host: str | None, port: int = 0) -> Listener:
-    address: IPv4Address | IPv6Address | None = None if host is None else ip_address(host)
-    return Listener.model_construct(host=address, port=port)
+def tcp(host: str | None, port: int = 0) -> TcpPlace:
+    address: Address | None = None if host is None else parse_address(host)
+    return TcpPlace(port, address)
 
 
 def reaches(host: str, port: int) -> bool:
@@ -32,6 +39,9 @@ def reaches(host: str, port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+# Sockets.
 
 
 @pytest.mark.parametrize(
@@ -47,8 +57,9 @@ def reaches(host: str, port: int) -> bool:
 def test_a_listener_takes_the_families_that_its_host_stands_for(
     host: str | None, reached: set[str]
 ) -> None:
-    with bind(listener(host)) as bound:
-        port = bound.getsockname()[1]
+    (opened,) = open_sockets(tcp(host), {})
+    with opened:
+        port = opened.getsockname()[1]
         assert {host for host in ("127.0.0.1", "::1") if reaches(host, port)} == reached
 
 
@@ -60,15 +71,117 @@ def test_where_there_is_no_ipv6_the_default_is_ipv4(monkeypatch: pytest.MonkeyPa
             super().__init__(family, *args, **kwargs)
 
     monkeypatch.setattr(socket, "socket", NoIPv6)
-    with bind(listener(None)) as bound:
-        assert bound.getsockname()[0] == "0.0.0.0"
+    (opened,) = open_sockets(tcp(None), {})
+    with opened:
+        assert opened.getsockname()[0] == "0.0.0.0"
     with pytest.raises(OSError, match="Address family not supported"):
-        bind(listener("::"))
+        open_sockets(tcp("::"), {})
 
 
-def test_a_taken_port_is_an_os_error() -> None:
-    with bind(listener("127.0.0.1")) as taken, pytest.raises(OSError, match="in use"):
-        bind(listener("127.0.0.1", taken.getsockname()[1]))
+def test_a_taken_port_is_an_os_error_that_names_it() -> None:
+    (taken,) = open_sockets(tcp("127.0.0.1"), {})
+    with taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=rf"127\.0\.0\.1 port {port}: Address already in use"):
+            open_sockets(tcp("127.0.0.1", port), {})
+
+
+def test_a_port_can_move_to_another_host_beside_a_socket_that_is_about_to_go() -> None:
+    (old,) = open_sockets(tcp(None), {})
+    with old:
+        port = old.getsockname()[1]
+        (new,) = open_sockets(tcp("127.0.0.1", port), {}, beside=[old])
+        with new:
+            assert new.getsockname() == ("127.0.0.1", port)
+
+
+def test_a_unix_socket_replaces_one_that_nobody_listens_to(tmp_path: Path) -> None:
+    place = UnixPlace(str(tmp_path / "s"))
+    (dead,) = open_sockets(place, {})
+    dead.close()
+    (living,) = open_sockets(place, {})
+    with living:
+        assert os.stat(place.path).st_mode & 0o777 == 0o666
+        with pytest.raises(OSError, match="in use"):
+            open_sockets(place, {})
+
+
+def test_a_unix_socket_replaces_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    path.write_text("mine")
+    with pytest.raises(OSError, match="in use"):
+        open_sockets(UnixPlace(str(path)), {})
+    assert path.read_text() == "mine"
+
+
+def test_a_passed_socket_that_is_missing_names_those_that_are_not() -> None:
+    with pytest.raises(OSError, match="systemd passed no socket of this name, but http, https"):
+        open_sockets(PassedPlace("web"), {"https": [7], "http": [8]})
+
+
+# Serving.
+
+
+class SocketReactor(MemoryReactorClock):
+    """A reactor in memory that adopts connections as it adopts ports."""
+
+    def __init__(self) -> None:
+        MemoryReactorClock.__init__(self)
+        self.adopted = 0
+
+    def adoptStreamConnection(self, descriptor: int, family: int, factory: object) -> None:
+        self.adopted += 1
+
+
+class Bed:
+    """A service with the configuration in force, on real sockets that only `turn` accepts from."""
+
+    def __init__(self, listen: str, passed: dict[str, list[int]] | None = None) -> None:
+        self.reactor = SocketReactor()
+        self.site: Site = site_of(lambda: SEED_RULES, self.reactor)
+        self.service = Serving(
+            self.configuration(listen),
+            self.site,
+            lambda address: False,
+            passed or {},
+            cast("Reactor", self.reactor),
+        )
+
+    @staticmethod
+    def configuration(listen: str) -> Checked:
+        return checked(f"listen: {listen}\n{RULES}")
+
+    def start(self) -> "Bed":
+        self.service.privilegedStartService()
+        self.service.startService()
+        return self
+
+    def reload(self, listen: str) -> None:
+        new = self.configuration(listen)
+        self.service.apply(new, self.service.open(new))
+
+    def turn(self) -> int:
+        """Accept what has come, and say how many it were."""
+        before = self.reactor.adopted
+        for acceptor in self.acceptors():
+            acceptor.doRead()
+        return self.reactor.adopted - before
+
+    def acceptors(self) -> list[Acceptor]:
+        """Who accepts at the moment."""
+        return [cast("Acceptor", reader) for reader in MemoryReactorClock.getReaders(self.reactor)]
+
+    def close(self) -> None:
+        self.service.stopService()
+        self.reactor.advance(0)
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
 
 
 @pytest.fixture
@@ -79,58 +192,154 @@ def taken() -> Iterator[int]:
         yield port
 
 
-def serving(*listeners: Listener) -> tuple[Serving, Site, MemoryReactorClock]:
-    reactor = MemoryReactorClock()
-    site = Site(Front(lambda: SEED_RULES, reactor), reactor)
-    return Serving(listeners, site, cast("Reactor", reactor)), site, reactor
+def test_every_listener_is_accepted_from_once_the_service_runs() -> None:
+    one, two = free_ports(2)
+    bed = Bed(f"[{{port: {one}, host: 127.0.0.1}}, {{port: {two}}}]")
+    bed.service.privilegedStartService()
+    assert reaches("127.0.0.1", one)
+    assert reaches("::1", two)
+    assert bed.turn() == 0
+    bed.service.startService()
+    assert bed.turn() == 2
+    bed.close()
 
 
-def test_the_service_adopts_a_socket_for_each_listener() -> None:
-    service, site, reactor = serving(listener("127.0.0.1"), listener("::1"))
-    service.privilegedStartService()
-    families = [(family, factory) for _, family, factory in reactor.adoptedPorts]
-    assert families == [(socket.AF_INET, site), (socket.AF_INET6, site)]
-
-
-def test_a_taken_port_ends_the_daemon_with_1(taken: int) -> None:
-    service, _, _ = serving(listener("127.0.0.1", taken))
+def test_a_taken_port_ends_the_daemon_with_its_fault(taken: int) -> None:
+    bed = Bed(f"[{{port: {taken}, host: 127.0.0.1}}]")
     with pytest.raises(SystemExit) as ended:
-        service.privilegedStartService()
-    assert ended.value.code == 1
+        bed.service.privilegedStartService()
+    assert str(ended.value) == (
+        f"rules.yaml:1:10: cannot listen: 127.0.0.1 port {taken}: Address already in use"
+    )
+
+
+def test_a_reload_opens_and_closes_what_changed_alone() -> None:
+    one, two, three = free_ports(3)
+    bed = Bed(f"[{{port: {one}}}, {{port: {two}}}]").start()
+    bed.reload(f"[{{port: {two}}}, {{port: {three}}}]")
+    assert [reaches("127.0.0.1", port) for port in (one, two, three)] == [False, True, True]
+    assert bed.turn() == 2
+    bed.close()
+
+
+def test_a_reload_moves_a_port_to_another_host() -> None:
+    (port,) = free_ports(1)
+    bed = Bed(f"[{{port: {port}}}]").start()
+    bed.reload(f"[{{port: {port}, host: 127.0.0.1}}]")
+    assert (reaches("127.0.0.1", port), reaches("::1", port)) == (True, False)
+    bed.reload(f"[{{port: {port}}}]")
+    assert (reaches("127.0.0.1", port), reaches("::1", port)) == (True, True)
+    bed.close()
+
+
+def test_whom_the_kernel_let_in_is_not_reset_when_a_listener_goes() -> None:
+    one, two = free_ports(2)
+    bed = Bed(f"[{{port: {one}}}]").start()
+    with socket.create_connection(("127.0.0.1", one)):
+        bed.reload(f"[{{port: {two}}}]")
+        assert bed.reactor.adopted == 1
+    bed.close()
+
+
+def test_a_port_that_is_taken_changes_nothing(taken: int) -> None:
+    one, two = free_ports(2)
+    bed = Bed(f"[{{port: {one}}}]").start()
+    with pytest.raises(Faulty, match="Address already in use"):
+        bed.reload(f"[{{port: {two}}}, {{port: {taken}, host: 127.0.0.1}}]")
+    assert [reaches("127.0.0.1", port) for port in (one, two)] == [True, False]
+    bed.close()
+
+
+def test_a_unix_socket_is_taken_away_with_its_listener(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    (port,) = free_ports(1)
+    bed = Bed(f"[{{unix: {path}}}, {{port: {port}}}]").start()
+    assert path.is_socket()
+    bed.reload(f"[{{port: {port}}}]")
+    assert not path.exists()
+    bed.close()
+
+
+def test_sockets_of_systemd_are_found_by_name() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        bed = Bed("[{socket: web}]", {"web": [server.fileno()]}).start()
+        assert reaches("127.0.0.1", port)
+        assert bed.turn() == 1
+        bed.close()
+
+
+def test_accepting_pauses_where_there_is_no_room_and_goes_on_by_itself() -> None:
+    (port,) = free_ports(1)
+    bed = Bed(f"[{{port: {port}}}]").start()
+    room = 1
+    bed.site.has_room = lambda: bed.reactor.adopted < room  # type: ignore[method-assign]
+    for acceptor in bed.acceptors():
+        acceptor._has_room = bed.site.has_room
+    clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
+    assert bed.turn() == 1
+    assert bed.acceptors() == []
+    room = 3
+    bed.site.when_room()
+    assert bed.turn() == 2
+    for client in clients:
+        client.close()
+    bed.close()
+
+
+def stopping() -> Bed:
+    """A service that listens nowhere that a test would reach."""
+    (port,) = free_ports(1)
+    return Bed(f"[{{port: {port}, host: 127.0.0.1}}]").start()
 
 
 def test_stopping_waits_for_what_is_in_flight() -> None:
-    service, site, reactor = serving()
-    idle, busy = Client(site=site), Client(site=site).send(BODY_AWAITED)
-    stopped = service.stopService()
-    reactor.advance(0)
+    bed = stopping()
+    idle, busy = Client(site=bed.site), Client(site=bed.site).send(BODY_AWAITED)
+    stopped = bed.service.stopService()
+    bed.reactor.advance(0)
     assert idle.wire.is_closed
     assert not stopped.called
     busy.send(b"x").end()
     assert stopped.called
-    assert reactor.getDelayedCalls() == []
+    assert bed.reactor.getDelayedCalls() == []
 
 
 def test_what_was_sent_before_the_stop_is_in_flight() -> None:
-    service, site, reactor = serving()
-    client = Client(site=site)
-    stopped = service.stopService()
+    bed = stopping()
+    client = Client(site=bed.site)
+    stopped = bed.service.stopService()
     client.connection.dataReceived(GET)
-    reactor.advance(0)
+    bed.reactor.advance(0)
     assert client.answer().status == 302
     assert client.wire.is_closed
     assert stopped.called
 
 
 def test_stopping_waits_no_longer_than_the_drain_time() -> None:
-    service, site, reactor = serving()
-    busy = Client(site=site).send(BODY_AWAITED)
-    stopped = service.stopService()
-    reactor.advance(DRAIN_TIME - 0.1)
+    bed = stopping()
+    busy = Client(site=bed.site).send(BODY_AWAITED)
+    stopped = bed.service.stopService()
+    bed.reactor.advance(4.9)
     assert not stopped.called
-    reactor.advance(0.1)
+    bed.reactor.advance(0.1)
     assert busy.wire.is_aborted
     assert stopped.called
+
+
+def test_a_lame_duck_goes_on_for_a_while() -> None:
+    (port,) = free_ports(1)
+    bed = Bed(f"[{{port: {port}}}]\nlimits: {{lame_duck: 3s}}").start()
+    stopped = bed.service.stopService()
+    bed.reactor.advance(2.9)
+    assert reaches("127.0.0.1", port)
+    bed.reactor.advance(0.1)
+    bed.reactor.advance(0)
+    assert not reaches("127.0.0.1", port)
+    assert stopped.called
+
+
+# One after another.
 
 
 class Recorded(Service):

@@ -9,9 +9,10 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from regroute.check import ListFile, check
 from regroute.cli import main
 from regroute.config.faults import Faulty
+
+from ..making import checked
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = [ROOT / "etc/rules.yaml", *sorted((ROOT / "etc/examples").glob("*.yaml"))]
@@ -116,7 +117,7 @@ def whole(part: str) -> str:
 
 def is_good(text: str) -> bool:
     try:
-        check(text, "f", lambda name: ListFile(name, "10.0.0.1\n"))
+        checked(text, {"list.txt": b"10.0.0.1\n"})
     except Faulty:
         return False
     return True

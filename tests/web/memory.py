@@ -10,11 +10,11 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from regroute.check import ListFile, check
 from regroute.rules import RuleSet
 from regroute.web.connection import Connection
-from regroute.web.tree import Front, Site
+from regroute.web.tree import Site
 
+from ..making import checked, site_of
 from .answers import Received, read_answers
 
 SEED = """
@@ -29,11 +29,7 @@ GET = b"GET /v2/ HTTP/1.1\r\nHost: h\r\n\r\n"
 
 def rules_of(text: str) -> RuleSet:
     """The rules of a configuration that names no files."""
-
-    def read_nothing(name: str) -> ListFile:
-        raise FileNotFoundError(name)
-
-    return check(text, "rules.yaml", read_nothing).rules
+    return checked(text).rules
 
 
 SEED_RULES = rules_of(SEED)
@@ -110,7 +106,7 @@ class Client:
         self, rules: RuleSet = SEED_RULES, *, peer: str = "127.0.0.1", site: Site | None = None
     ) -> None:
         self.clock = Turns()
-        self.site = site or Site(Front(lambda: rules, self.clock), self.clock)
+        self.site = site or site_of(lambda: rules, self.clock)
         connection = self.site.buildProtocol(address(peer))
         self.wire = Wire(peer)
         self.wire.protocol = connection

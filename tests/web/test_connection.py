@@ -6,13 +6,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from regroute.web.connection import HEAD_SIZE, HEAD_TIME, IDLE_TIME
+from regroute.config.schema import Limits
+from regroute.web.connection import PROXY_IDLE_TIME
+from regroute.web.tree import Site
 
+from ..making import HEAD_SIZE, HEAD_TIME, IDLE_TIME
 from .answers import Received
-from .memory import GET, Client
+from .memory import GET, SEED_RULES, Client, Turns
 
 LAST = b"GET /v2/last HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 PUT = b"PUT /v2/ HTTP/1.1\r\nHost: h\r\n"
+
+STRANGER = "192.0.2.9"
 
 
 def get(path: str) -> bytes:
@@ -104,7 +109,7 @@ def test_what_a_blocked_client_sends_is_not_read() -> None:
 
 
 def test_a_client_that_stays_blocked_is_cut_off() -> None:
-    client = Client()
+    client = Client(peer=STRANGER)
     client.wire.capacity = 1
     client.send(GET)
     client.clock.advance(IDLE_TIME)
@@ -230,7 +235,7 @@ def test_a_second_request_that_is_half_there_has_a_deadline() -> None:
 
 @pytest.mark.parametrize("sent", [b"", b"\r\n", b"\r\n\r\n\r", GET, GET + b"\r\n"])
 def test_an_idle_connection_is_closed_without_a_word(sent: bytes) -> None:
-    client = Client().send(sent)
+    client = Client(peer=STRANGER).send(sent)
     answers = bytes(client.wire.written)
     client.clock.advance(IDLE_TIME - 1)
     assert client.is_reading
@@ -239,8 +244,28 @@ def test_an_idle_connection_is_closed_without_a_word(sent: bytes) -> None:
     assert client.wire.written == answers
 
 
+def test_a_proxy_of_ours_may_be_idle_for_longer() -> None:
+    client = Client(peer="127.0.0.1").send(GET)
+    client.clock.advance(PROXY_IDLE_TIME - 1)
+    assert client.is_reading
+    client.clock.advance(1)
+    assert client.wire.is_closed
+
+
+def test_limits_of_the_configuration_hold_for_the_next_connection() -> None:
+    limits = [Limits()]
+    clock = Turns()
+    site = Site(lambda: SEED_RULES, lambda: limits[0], lambda entry: None, 9, clock)
+    client = Client(site=site, peer=STRANGER)
+    limits[0] = Limits.model_construct(head=1.0, idle=2.0, head_size=100)
+    strict = Client(site=site, peer=STRANGER).send(b"GET /" + b"a" * 100)
+    assert strict.answer().status == 414
+    client.send(GET)
+    assert client.answer().status == 302
+
+
 def test_empty_lines_do_not_keep_a_connection_alive() -> None:
-    client = Client()
+    client = Client(peer=STRANGER)
     for _ in range(15):
         client.send(b"\r\n")
         client.clock.advance(IDLE_TIME / 15)

@@ -4,8 +4,8 @@ import pytest
 from twisted.internet.task import Clock
 
 from regroute.web.connection import LINGER_TIME
-from regroute.web.tree import Front, Site
 
+from ..making import site_of
 from .memory import GET, SEED_RULES, Client, rules_of
 from .test_connection import LAST, PUT, get, paths
 
@@ -113,7 +113,7 @@ def test_draining_answers_what_has_been_received() -> None:
 def test_a_reload_counts_from_the_next_request_of_the_connection() -> None:
     rules = [SEED_RULES]
     clock = Clock()
-    client = Client(site=Site(Front(lambda: rules[0], clock), clock)).send(get("a"))
+    client = Client(site=site_of(lambda: rules[0], clock)).send(get("a"))
     rules[0] = rules_of("rules: [{to: 'https://other.example'}]")
     client.send(get("b"))
     locations = [answer.field(b"location") for answer in client.answers()]

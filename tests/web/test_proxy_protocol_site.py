@@ -17,8 +17,8 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from regroute.web.connection import Connection
-from regroute.web.tree import Front, Site
 
+from ..making import site_of
 from .announced import LINE, LOCAL, Bed
 from .memory import rules_of
 from .proxy_headers import v2
@@ -38,7 +38,7 @@ SITE_RULES = rules_of(RULES)
 
 def site_bed() -> Bed:
     clock = Clock()
-    return Bed(Site(Front(lambda: SITE_RULES, clock), clock), SITE_RULES.clients.trusts, clock)
+    return Bed(site_of(lambda: SITE_RULES, clock), SITE_RULES.clients.trusts, clock)
 
 
 def location(raw: bytes) -> str:
@@ -135,7 +135,7 @@ class TLSClient:
 
     def __init__(self, certified: Certified, header: bytes) -> None:
         clock = Clock()
-        self.site = Site(Front(lambda: SITE_RULES, clock), clock)
+        self.site = site_of(lambda: SITE_RULES, clock)
         tls = TLSMemoryBIOFactory(certified, False, self.site, clock)
         bed = Bed(tls, SITE_RULES.clients.trusts, clock)
         self.clock = clock
