@@ -129,11 +129,12 @@ class ByName(Generic[_T]):
         for names, value in entries:
             values.append(value)
             for name in names:
-                head, _, parent = name.removesuffix(".").partition(".")
-                if head == "*":
+                bare = name.removesuffix(".")
+                head, _, parent = bare.partition(".")
+                if head == "*" and parent:
                     parents.setdefault(parent, value)
-                else:
-                    exact.setdefault(name.removesuffix("."), value)
+                elif bare:
+                    exact.setdefault(bare, value)
         self._exact: Mapping[str, _T] = exact
         self._parents: Mapping[str, _T] = parents
         self._default = values[0]

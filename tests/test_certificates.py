@@ -190,6 +190,7 @@ def test_another_certificates_key_does_not_fit(key: PrivateKey) -> None:
 _OF_PEM = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-\n\0\xff"
 
 
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
 @given(st.randoms(use_true_random=False), st.sampled_from([CHAIN, pem(LEAF), pem_key(KEY)]))
 def test_damage_is_never_more_than_a_fault(chance: random.Random, text: bytes) -> None:
     """Whatever happens to a file, reading it ends with a value or with a `ValueError`."""
@@ -302,14 +303,14 @@ _NAMES = st.lists(_LABELS, min_size=1, max_size=4).map(".".join)
 
 def _naive(entries: list[list[str]], asked: str) -> int:
     """Look through all names, the exact ones first."""
+    name = asked.lower().removesuffix(".")
     try:
-        name = idna.encode(asked.lower()).decode("ascii") if not asked.isascii() else asked
+        name = name if name.isascii() else idna.encode(name).decode("ascii")
     except UnicodeError:
         name = ""
-    name = name.lower().removesuffix(".")
     entries = [[each.removesuffix(".") for each in names] for names in entries]
     for position, names in enumerate(entries):
-        if any(name == each and not each.startswith("*.") and each != "*" for each in names):
+        if any(name == each != "" and not each.startswith("*.") for each in names):
             return position
     for position, names in enumerate(entries):
         for each in names:

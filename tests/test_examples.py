@@ -16,10 +16,9 @@ from regroute.cli import main
 from regroute.config.schema import TestFields
 from regroute.load import load
 
+from .example_files import EXAMPLES
 from .making import site_of
 
-ROOT = Path(__file__).parents[1]
-EXAMPLES = [ROOT / "etc/rules.yaml", *sorted((ROOT / "etc/examples").glob("*.yaml"))]
 CASES = [(path, test) for path in EXAMPLES for test in load(path).config.tests]
 
 

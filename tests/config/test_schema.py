@@ -12,10 +12,8 @@ from click.testing import CliRunner
 from regroute.cli import main
 from regroute.config.faults import Faulty
 
+from ..example_files import EXAMPLES
 from ..making import checked
-
-ROOT = Path(__file__).parents[2]
-EXAMPLES = [ROOT / "etc/rules.yaml", *sorted((ROOT / "etc/examples").glob("*.yaml"))]
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +37,11 @@ GOOD = [
     "clients: {trusted_proxies: [10.0.0.1-10.0.0.9, '::1', office]}",
     "networks: {a: 10.0.0.1, b: [10.0.0.0/8, '2001:db8::/32'], c: {file: list.txt}}",
     "registries: {k8s: https://registry.k8s.io, r: {url: 'http://r.example:5000/team/x'}}",
+    "listen: [{port: 443, proxy_protocol: true}, {socket: https}, {unix: /run/r.sock}]",
+    "access_log: none",
+    "access_log: {path: a.log, format: combined, client: prefix}",
+    "limits: {head: 500ms, idle: 1.5m, head_size: 16KiB, connections: 100, drain: 0s}",
+    "limits: {connections: auto}",
     "tests: [{path: /v2/, rule: rule-1}, {path: /, status: 302, client: '::1', host: R:80}]",
     "tests: [{path: '/v2/a/tags/list?n=1', registry: 'https://a.example', method: HEAD}]",
 ]
@@ -57,6 +60,20 @@ BAD = [
     "listen: [{port: eighty}]",
     "listen: [{host: 127.0.0.1}]",
     "listen: [{port: 80, host: localhost}]",
+    "listen: [{port: 80, socket: http}]",
+    "listen: [{socket: http, host: 127.0.0.1}]",
+    "listen: [{port: 80, tls: }]",
+    "listen: [{port: 80, tls: {certificates: []}}]",
+    "listen: [{port: 80, tls: {certificates: [{certificate: a.pem}]}}]",
+    "listen: [{port: 80, proxy_protocol: yep}]",
+    "access_log: stderr",
+    "access_log: {format: json}",
+    "access_log: {path: a.log, format: xml}",
+    "limits: {head: 10}",
+    "limits: {head: 10 s}",
+    "limits: {head_size: 16K}",
+    "limits: {connections: 0}",
+    "limits: {conections: 5}",
     "clients: {header: 'x real ip'}",
     "clients: {trusted: 10.0.0.1}",
     "clients: [10.0.0.1]",
