@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from socket import socket
+from typing import Any
 
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -18,7 +19,8 @@ from .config.faults import Fault, Faulty
 from .config.schema import Listener
 from .networks.spans import Address
 from .reactor import Reactor
-from .web.accept import Acceptor
+from .web.accept import Acceptor, adopt_by
+from .web.lane import Lane
 from .web.listening import PassedPlace, Place, TcpPlace, UnixPlace, open_sockets, place_of
 from .web.proxy_protocol import AnnouncedFactory
 from .web.tls import ServerTLS, TLSFactory, new_context
@@ -30,9 +32,18 @@ class Door(ServerFactory):
 
     noisy = False
 
-    def __init__(self) -> None:
+    def __init__(self, reactor: Reactor) -> None:
+        self._by_factory = adopt_by(self, reactor)
+        self.lane: Lane | None = None
         self.tls: ServerTLS | None = None
         self.within: IProtocolFactory | None = None
+
+    def adopt(self, accepted: socket, name: Any) -> None:
+        """Take a connection that has been accepted."""
+        if self.lane is not None:
+            self.lane.adopt(accepted, name)
+        else:
+            self._by_factory(accepted, name)
 
     def buildProtocol(self, addr: IAddress) -> IProtocol | None:  # type: ignore[override]
         """The protocol for a connection from now on."""
@@ -83,6 +94,7 @@ class Serving(Service):
         self._reactor = reactor
         self._listening: dict[Place, Listening] = {}
         self._opened = Opened()
+        self._lane = Lane(site, reactor)
         site.when_room = self._resume
 
     def privilegedStartService(self) -> None:
@@ -98,6 +110,7 @@ class Serving(Service):
     def startService(self) -> None:
         """Begin to accept."""
         Service.startService(self)
+        self._lane.start()
         self.apply(self._checked, self._opened)
 
     def open(self, checked: Checked) -> Opened:
@@ -144,9 +157,9 @@ class Serving(Service):
             self._close(place)
         for place, position in wanted.items():
             if place not in self._listening:
-                door = Door()
+                door = Door(self._reactor)
                 acceptors = [
-                    Acceptor(each, door, self._site.has_room, self._reactor)
+                    Acceptor(each, door.adopt, self._site.has_room, self._reactor)
                     for each in opened.sockets[place]
                 ]
                 self._listening[place] = Listening(door, tuple(acceptors))
@@ -171,6 +184,8 @@ class Serving(Service):
             deadline = checked.config.limits.head
             within = AnnouncedFactory(within, self._trusts, deadline, self._reactor)
         door.within = within
+        is_plain = listener.port is not None and within is self._site
+        door.lane = self._lane if is_plain else None
 
     def _close(self, place: Place) -> None:
         for acceptor in self._listening.pop(place).acceptors:
@@ -209,6 +224,7 @@ class Serving(Service):
         await self._site.drain()
         if late.active():
             late.cancel()
+        self._lane.stop()
         for door in doors:
             if isinstance(door.within, AnnouncedFactory):
                 door.within.abort_waiting()

@@ -7,6 +7,7 @@ leaves what it has no room for to the kernel's queue, and goes on when a connect
 import errno
 import socket
 from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReadDescriptor
@@ -25,7 +26,25 @@ not be a connection of ours, so that none of ours will tell when there are more.
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
+Adopt: TypeAlias = Callable[[socket.socket, Any], None]
+"""Takes a connection that has been accepted, with its peer's name."""
+
 _log = Logger()
+
+
+def adopt_by(factory: ServerFactory, reactor: Reactor) -> Adopt:
+    """Hand connections to a factory, on the reactor's own transports."""
+
+    def adopt(accepted: socket.socket, name: object) -> None:
+        with accepted:
+            accepted.setblocking(False)
+            try:
+                reactor.adoptStreamConnection(accepted.fileno(), accepted.family, factory)
+            except OSError as error:
+                # The client has gone already, or there is no descriptor to duplicate its to.
+                _log.debug("a connection is lost before it begins: {why}", why=error.strerror)
+
+    return adopt
 
 
 @implementer(IReadDescriptor)
@@ -35,12 +54,12 @@ class Acceptor:
     def __init__(
         self,
         listening: socket.socket,
-        factory: ServerFactory,
+        adopt: Adopt,
         has_room: Callable[[], bool],
         reactor: Reactor,
     ) -> None:
         self.socket = listening
-        self.factory = factory
+        self.adopt = adopt
         self._has_room = has_room
         self._reactor = reactor
         self._is_waiting = False
@@ -71,7 +90,7 @@ class Acceptor:
                 self._wait()
                 return
             try:
-                accepted, _address = self.socket.accept()
+                accepted, name = self.socket.accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -82,16 +101,7 @@ class Acceptor:
                     return
                 # That one connection has failed before it was accepted; see accept(2).
                 continue
-            with accepted:
-                self._adopt(accepted)
-
-    def _adopt(self, accepted: socket.socket) -> None:
-        accepted.setblocking(False)
-        try:
-            self._reactor.adoptStreamConnection(accepted.fileno(), accepted.family, self.factory)
-        except OSError as error:
-            # The client has gone already, or there is no descriptor to duplicate its to.
-            _log.debug("a connection is lost before it begins: {why}", why=error.strerror)
+            self.adopt(accepted, name)
 
     def fileno(self) -> int:
         """The listening socket's descriptor."""

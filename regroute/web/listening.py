@@ -121,6 +121,11 @@ def _bind(host: str, port: int, *, shared: bool) -> socket.socket:
         raise OSError(error.errno, f"{host} port {port}: {reason}") from None
     if shared:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
+    # Accepted sockets inherit it.
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # HTTP, TLS and PROXY all begin with the client: wait for its first bytes, so that a connection
+    # can be accepted, answered and closed without waiting for it in between.
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
     return bound
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -15,7 +15,7 @@ from ..access_log import Entry
 from ..answers import refuse
 from ..clients import peer_address
 from ..config.schema import Limits
-from ..respond import Response, respond
+from ..respond import Lines, Response, respond
 from ..rules import RuleSet
 from ..target import means_v2
 from . import wire
@@ -40,38 +40,25 @@ class Front(Resource):
     def render(self, request: Request) -> int:
         """Answer a request; the method is for the rules to judge."""
         began = perf_counter()
-        answer, client = self._respond(request)
-        now = self._reactor.seconds()
-        request.setResponseCode(answer.status)
-        for name, value in wire.answer_fields(answer, datetimeToString(now)):
-            request.responseHeaders.setRawHeaders(name, [value])
-        entry = Entry(
-            time=now,
-            client=client,
-            method=request.method,
-            host=_text(request, b"host"),
-            path=request.uri,
-            status=answer.status,
-            rule=answer.rule,
-            registry=answer.registry,
-            location=answer.location,
-            user_agent=_text(request, b"user-agent"),
-            microseconds=0,
-            version=request.clientproto.removeprefix(b"HTTP/"),
-            size=0 if request.method == b"HEAD" else len(answer.body),
-            referer=_text(request, b"referer"),
-        )
-        request.write(answer.body)
-        request.finish()
-        self._record(entry._replace(microseconds=int((perf_counter() - began) * 1e6)))
-        return server.NOT_DONE_YET
-
-    def _respond(self, request: Request) -> Response:
         headers = request.requestHeaders
 
         def lines(name: bytes) -> Sequence[bytes]:
             return headers.getRawHeaders(name) or ()
 
+        response = self._respond(request, lines)
+        answer = response.answer
+        now = self._reactor.seconds()
+        request.setResponseCode(answer.status)
+        for name, value in wire.answer_fields(answer, datetimeToString(now)):
+            request.responseHeaders.setRawHeaders(name, [value])
+        version = request.clientproto.removeprefix(b"HTTP/")
+        entry = entry_of(response, request.method, request.uri, lines, version)
+        request.write(answer.body)
+        request.finish()
+        self._record(entry._replace(time=now, microseconds=int((perf_counter() - began) * 1e6)))
+        return server.NOT_DONE_YET
+
+    def _respond(self, request: Request, lines: Lines) -> Response:
         # The address of a Unix socket's peer has no host.
         peer = getattr(request.getClientAddress(), "host", None)
         try:
@@ -82,8 +69,41 @@ class Front(Resource):
             return Response(answer, client=None)
 
 
-def _text(request: Request, name: bytes) -> str:
-    return b", ".join(request.requestHeaders.getRawHeaders(name) or ()).decode("latin-1")
+def entry_of(
+    response: Response, method: bytes, target: bytes, lines: Lines, version: bytes
+) -> Entry:
+    """What is recorded of a response, but for its time and duration."""
+    answer = response.answer
+
+    def text(name: bytes) -> str:
+        return b", ".join(lines(name)).decode("latin-1")
+
+    return Entry(
+        time=0.0,
+        client=response.client,
+        method=method,
+        host=text(b"host"),
+        path=target,
+        status=answer.status,
+        rule=answer.rule,
+        registry=answer.registry,
+        location=answer.location,
+        user_agent=text(b"user-agent"),
+        microseconds=0,
+        version=version,
+        size=0 if method == b"HEAD" else len(answer.body),
+        referer=text(b"referer"),
+    )
+
+
+class Guest(Protocol):
+    """What a site counts as a connection."""
+
+    def drain(self) -> None:
+        """Finish what is in flight, take no more, and close."""
+
+    def abort(self) -> None:
+        """Close at once."""
 
 
 class Site(server.Site):
@@ -106,11 +126,13 @@ class Site(server.Site):
     ) -> None:
         front = Front(rules, record, reactor)
         server.Site.__init__(self, front, reactor=reactor, parsePOSTFormSubmission=False)
-        self.connections: set[Connection] = set()
+        self.connections: set[Guest] = set()
         self.limits = limits
         self.record = record
+        self.is_recording: Callable[[], bool] = lambda: True
         self.when_room: Callable[[], None] = lambda: None
-        self._rules = rules
+        self.is_awaited = False
+        self.rules = rules
         self._room = room
         self._drained: Deferred[None] | None = None
 
@@ -123,22 +145,28 @@ class Site(server.Site):
 
     def has_room(self) -> bool:
         """Whether there may be another connection."""
-        return len(self.connections) < (self.limits().connections or self._room)
+        if len(self.connections) < (self.limits().connections or self._room):
+            return True
+        self.is_awaited = True
+        return False
 
     def trusts(self, peer: IAddress) -> bool:
         """Whether a peer is a proxy of ours, in front of many clients."""
         host = getattr(peer, "host", None)
-        return host is None or self._rules().clients.trusts(peer_address(host))
+        return host is None or self.rules().clients.trusts(peer_address(host))
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: Guest) -> None:
         """Count a connection in."""
         self.connections.add(connection)
 
-    def discard(self, connection: Connection) -> None:
+    def discard(self, connection: Guest) -> None:
         """Count a connection out."""
         self.connections.discard(connection)
-        self._check_drained()
-        self.when_room()
+        if self._drained is not None:
+            self._check_drained()
+        if self.is_awaited:
+            self.is_awaited = False
+            self.when_room()
 
     def drain(self) -> Deferred[None]:
         """Let every connection finish what is in flight; fires when the last one has."""
