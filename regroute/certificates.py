@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 import idna
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import PublicKeyAlgorithmOID
@@ -66,6 +67,8 @@ def read_chain(pem: bytes) -> tuple[x509.Certificate, ...]:
     if len(chain) < _count(pem, b"CERTIFICATE"):
         # A file that is cut short is read up to its last whole certificate.
         raise ValueError(_describe(pem, b"CERTIFICATE"))
+    for certificate in chain:
+        _check_signature(certificate)
     for position, (certificate, issuer) in enumerate(pairwise(chain), start=2):
         if not _has_signed(issuer, certificate):
             raise ValueError(
@@ -194,14 +197,25 @@ def _validity_warnings(certificate: x509.Certificate, now: datetime) -> Iterable
         yield f"the certificate ({_subject(certificate)}) expired on {ends:%F %T} UTC: renew it"
 
 
+def _check_signature(certificate: x509.Certificate) -> None:
+    try:
+        digest = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return
+    # A root is believed for itself, whatever it is signed with.
+    is_root = certificate.issuer == certificate.subject
+    if isinstance(digest, hashes.SHA1 | hashes.MD5) and not is_root:
+        raise ValueError(
+            f"the certificate ({_subject(certificate)}) is signed with {digest.name.upper()}, "
+            "which clients no longer believe: have it issued anew"
+        )
+
+
 def _has_signed(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
-    except UnsupportedAlgorithm:
-        # A signature too old to be checked here is for clients to judge.
-        return True
     return True
 
 

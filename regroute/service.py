@@ -41,7 +41,7 @@ class Door(ServerFactory):
     def adopt(self, accepted: socket, name: Any) -> None:
         """Take a connection that has been accepted."""
         if self.lane is not None:
-            self.lane.adopt(accepted, name)
+            self.lane.adopt(accepted, name, self.tls)
         else:
             self._by_factory(accepted, name)
 
@@ -174,7 +174,10 @@ class Serving(Service):
         """Put behind a door what its listener says: PROXY, then TLS, then HTTP."""
         listener: Listener = checked.config.listen[position]
         within: IProtocolFactory = self._site
-        if certificates := checked.certificates[position]:
+        certificates = checked.certificates[position]
+        if not certificates:
+            door.tls = None
+        else:
             if door.tls is None:
                 door.tls = ServerTLS(certificates, self._reactor)
             else:
@@ -184,8 +187,8 @@ class Serving(Service):
             deadline = checked.config.limits.head
             within = AnnouncedFactory(within, self._trusts, deadline, self._reactor)
         door.within = within
-        is_plain = listener.port is not None and within is self._site
-        door.lane = self._lane if is_plain else None
+        is_direct = listener.port is not None and not listener.proxy_protocol
+        door.lane = self._lane if is_direct else None
 
     def _close(self, place: Place) -> None:
         for acceptor in self._listening.pop(place).acceptors:

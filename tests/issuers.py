@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     KeySerializationEncryption,
@@ -55,9 +55,9 @@ class Issuer:
         return join((self.sign(key, *names),), key)
 
 
-def new_root() -> Issuer:
+def new_root(key: PrivateKey | None = None) -> Issuer:
     """An issuer that vouches for itself."""
-    key = new_key()
+    key = key or new_key()
     name = "the root of the tests"
     return Issuer(_sign(_as_issuer(_unsigned(name, _subject(name), key)), key), key)
 
@@ -104,7 +104,7 @@ def _as_issuer(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
 
 
 def _sign(builder: x509.CertificateBuilder, key: PrivateKey) -> x509.Certificate:
-    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    assert isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)
     return builder.sign(key, hashes.SHA256())
 
 

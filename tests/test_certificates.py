@@ -181,6 +181,26 @@ def test_a_key_that_is_none_says_what_to_do(text: bytes, said: str) -> None:
         read_key(text)
 
 
+def _with_sha1(certificate: x509.Certificate) -> bytes:
+    """A certificate that says it is signed with SHA-1 and RSA, and not with SHA-256."""
+    sha256, sha1 = (bytes.fromhex(f"06092a864886f70d0101{last}") for last in ("0b", "05"))
+    der = certificate.public_bytes(Encoding.DER)
+    assert der.count(sha256) == 2
+    return pem(x509.load_der_x509_certificate(der.replace(sha256, sha1)))
+
+
+def test_a_signature_that_clients_no_longer_believe_is_a_fault() -> None:
+    root = new_root(rsa.generate_private_key(65537, 2048))
+    with pytest.raises(ValueError, match=r"CN=a server\) is signed with SHA1.* issued anew"):
+        read_chain(_with_sha1(root.sign(KEY, "a.example")) + pem(root.certificate))
+
+
+def test_a_root_may_be_signed_with_anything() -> None:
+    root = new_root(rsa.generate_private_key(65537, 2048))
+    chain = pem(root.sign(KEY, "a.example")) + _with_sha1(root.certificate)
+    assert len(read_chain(chain)) == 2
+
+
 @pytest.mark.parametrize("key", [new_key(), ed25519.Ed25519PrivateKey.generate()], ids=["EC", "Ed"])
 def test_another_certificates_key_does_not_fit(key: PrivateKey) -> None:
     with pytest.raises(ValueError, match="the key does not fit its certificate"):

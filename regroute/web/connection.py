@@ -241,8 +241,9 @@ class Connection(HTTPChannel):
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer what cannot be read, and end the connection: what follows has no beginning."""
-        if self._body is not None and self._head is not None:
-            method, target = self._head.method, self._head.target
+        head = self._head if self._body is not None else None
+        if head is not None:
+            method, target = head.method, head.target
         else:
             line = _LINE_END.split(self._received[: self._head_size], maxsplit=1)[0]
             method, _, rest = line.partition(b" ")
@@ -255,17 +256,19 @@ class Connection(HTTPChannel):
         self.site.record(
             Entry(
                 time=now,
-                client=getattr(HTTPChannel.getPeer(self), "host", None),
+                client=self.site.client(HTTPChannel.getPeer(self), head),
                 method=method,
-                host="",
+                host=_text(head, b"host"),
                 path=target,
                 status=answer.status,
                 rule=None,
                 registry=None,
                 location=None,
-                user_agent="",
+                user_agent=_text(head, b"user-agent"),
                 microseconds=0,
+                version=b"1.1" if head is None else head.version,
                 size=len(body),
+                referer=_text(head, b"referer"),
             )
         )
         self._end()
@@ -355,3 +358,7 @@ class Connection(HTTPChannel):
         self._is_blocked = False
         HTTPChannel.resumeProducing(self)
         self._go_on()
+
+
+def _text(head: Head | None, name: bytes) -> str:
+    return b", ".join(head.lines(name)).decode("latin-1") if head else ""

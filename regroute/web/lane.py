@@ -31,7 +31,8 @@ from ..rules import RuleSet
 from . import wire
 from .connection import PROXY_IDLE_TIME, Connection
 from .strict import END, Head, read_head
-from .transport import Plain, SocketTransport, Stream, address_of
+from .tls import HANDSHAKE_TIME, ServerTLS
+from .transport import Encrypted, Plain, SocketTransport, Stream, address_of
 from .tree import Site, entry_of
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 BURST = 64
 BURSTS = 4
-"""How many connections are served, how many times, before the reactor's other work gets its turn."""
+"""How many connections are served, how often, before the reactor turns to other work."""
 SHORT = 4096
 """How many bytes are taken at once: a longer head is for the tree."""
 SWEEP_TIME = 1.0
@@ -133,6 +134,10 @@ class Visitor:
         """The connection, for the tree."""
         return Plain(self.socket)
 
+    def close(self) -> None:
+        """Close the socket."""
+        self.socket.close()
+
     def ready(self, event: int) -> None:
         """Serve what has come. Every microsecond here is one a request."""
         lane = self._lane
@@ -203,6 +208,36 @@ class Visitor:
         self._lane.close(self)
 
 
+class EncryptedVisitor(Visitor):
+    """A visitor over TLS. Its handshake has a deadline of its own."""
+
+    __slots__ = ("_encrypted", "_idle_time")
+
+    def __init__(
+        self, lane: Lane, accepted: socket.socket, name: Name, patience: float, tls: ServerTLS
+    ) -> None:
+        super().__init__(lane, accepted, name, HANDSHAKE_TIME)
+        self._idle_time = patience
+        self._encrypted = Encrypted(accepted, tls.connection_on(accepted))
+        self._receive = self._receive_record
+        self._send = self._encrypted.send
+
+    def stream(self) -> Stream:
+        """The connection, for the tree."""
+        return self._encrypted
+
+    def _receive_record(self, size: int, flags: int) -> bytes:
+        data = self._encrypted.receive()
+        if self.patience == HANDSHAKE_TIME:
+            self.patience = self._idle_time
+        return data
+
+    def close(self) -> None:
+        """Tell the client, and close."""
+        self._encrypted.shut()
+        self.socket.close()
+
+
 @implementer(IReadDescriptor)
 class Lane:
     """All connections of the lane, and of the transports that it drives for the tree."""
@@ -227,10 +262,14 @@ class Lane:
         self._reactor.addReader(self)
         self._sweeping = self._reactor.callLater(SWEEP_TIME, self._sweep)
 
-    def adopt(self, accepted: socket.socket, name: Name) -> None:
-        """Serve a connection that has just been accepted, whose first request may be there."""
+    def adopt(self, accepted: socket.socket, name: Name, tls: ServerTLS | None = None) -> None:
+        """Serve a connection that has just been accepted, whose first bytes may be there."""
         self._refresh()
-        visitor = Visitor(self, accepted, name, self._site.limits().idle)
+        idle = self._site.limits().idle
+        if tls is None:
+            visitor = Visitor(self, accepted, name, idle)
+        else:
+            visitor = EncryptedVisitor(self, accepted, name, idle, tls)
         self.visitors[visitor.fd] = visitor
         self._site.add(visitor)
         visitor.ready(EPOLLIN)
@@ -326,7 +365,7 @@ class Lane:
     def close(self, visitor: Visitor) -> None:
         """Close a connection."""
         del self.visitors[visitor.fd]
-        visitor.socket.close()
+        visitor.close()
         self._site.discard(visitor)
 
     def trusts(self, name: Name) -> bool:

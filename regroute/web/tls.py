@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -88,8 +89,8 @@ class _Connection(SSL.Connection):
     only the Python object keeps the callback alive.
     """
 
-    def __init__(self, first: SSL.Context) -> None:
-        SSL.Connection.__init__(self, first)
+    def __init__(self, first: SSL.Context, accepted: socket.socket | None) -> None:
+        SSL.Connection.__init__(self, first, accepted)
         self._first = first
 
 
@@ -116,9 +117,18 @@ class ServerTLS:
 
     def serverConnectionForTLS(self, protocol: object) -> SSL.Connection:
         """An OpenSSL connection without a peer yet."""
+        return self._connection(None)
+
+    def connection_on(self, accepted: socket.socket) -> SSL.Connection:
+        """An OpenSSL connection that reads and writes a socket by itself."""
+        connection = self._connection(accepted)
+        connection.set_accept_state()
+        return connection
+
+    def _connection(self, accepted: socket.socket | None) -> SSL.Connection:
         if self._clock.seconds() >= self._begun + TICKET_KEY_TIME:
             self._begin()
-        return _Connection(self._first)
+        return _Connection(self._first, accepted)
 
     def _begin(self) -> None:
         self._begun = self._clock.seconds()

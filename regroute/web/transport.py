@@ -6,9 +6,11 @@ request, and is driven by the lane's epoll.
 
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 from typing import Protocol
 
+from OpenSSL import SSL
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
@@ -27,6 +29,8 @@ RECEIVE = 64 * 1024
 """How many bytes are taken from a socket at once: a whole TLS record, and more than a head."""
 FULL = 64 * 1024
 """How many unsent bytes make the protocol pause."""
+RECORD = 16 * 1024
+"""How many bytes a TLS record has at the most (RFC 8446 §5.1)."""
 EOF = b""
 
 
@@ -62,6 +66,49 @@ class Plain:
 
     def shut(self) -> None:
         self._socket.shutdown(socket.SHUT_WR)
+
+
+class Encrypted:
+    """TLS on a socket. OpenSSL works on the descriptor itself, without buffers in between."""
+
+    def __init__(self, accepted: socket.socket, tls: SSL.Connection) -> None:
+        accepted.setblocking(False)
+        self.fileno = accepted.fileno
+        self._socket = accepted
+        self._tls = tls
+
+    def receive(self, size: int = RECORD, flags: int = 0) -> bytes:
+        """Bytes that have come, a whole record: none may stay behind in OpenSSL unseen."""
+        try:
+            return self._tls.recv(RECORD)
+        except (SSL.WantReadError, SSL.WantWriteError):
+            raise BlockingIOError from None
+        except (SSL.ZeroReturnError, SSL.SysCallError):
+            return EOF
+        except SSL.Error:
+            raise ConnectionAbortedError from None
+
+    def send(self, data: bytes, flags: int = 0) -> int:
+        """How many of the bytes have been sent."""
+        try:
+            return self._tls.send(data)
+        except (SSL.WantReadError, SSL.WantWriteError):
+            raise BlockingIOError from None
+        except SSL.Error:
+            raise ConnectionAbortedError from None
+
+    @property
+    def is_handshaking(self) -> bool:
+        """Whether the client has not finished its handshake."""
+        return self._tls.get_peer_finished() is None
+
+    def shut(self) -> None:
+        """Send close_notify (RFC 8446 §6.1)."""
+        with suppress(SSL.Error):
+            self._tls.shutdown()
+
+    def close(self) -> None:
+        self._socket.close()
 
 
 class Poller(Protocol):
@@ -273,6 +320,9 @@ class SocketTransport:
         self._poller.forget(self)
         if why.check(ConnectionAborted):
             _reset_on_close(self.fd)
+        elif why.check(ConnectionDone) and not self._has_shut:
+            with suppress(OSError):
+                self.stream.shut()
         self.stream.close()
         self._clock.callLater(0, self._protocol.connectionLost, why)
 

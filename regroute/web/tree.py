@@ -12,14 +12,16 @@ from twisted.web.http import Request, datetimeToString
 from twisted.web.resource import Resource
 
 from ..access_log import Entry
-from ..answers import refuse
+from ..answers import Refusal, refuse
 from ..clients import peer_address
 from ..config.schema import Limits
+from ..networks.spans import Address
 from ..respond import Lines, Response, respond
 from ..rules import RuleSet
 from ..target import means_v2
 from . import wire
 from .connection import Connection
+from .strict import Head
 
 Record: TypeAlias = Callable[[Entry], None]
 
@@ -62,7 +64,7 @@ class Front(Resource):
         # The address of a Unix socket's peer has no host.
         peer = getattr(request.getClientAddress(), "host", None)
         try:
-            return respond(self._rules(), peer, request.method, request.uri, lines)
+            return respond(self.rules(), peer, request.method, request.uri, lines)
         except Exception:
             _log.failure("no answer to {method} {uri}", method=request.method, uri=request.uri)
             answer = refuse(500, "internal error", under_v2=means_v2(request.uri))
@@ -154,6 +156,16 @@ class Site(server.Site):
         """Whether a peer is a proxy of ours, in front of many clients."""
         host = getattr(peer, "host", None)
         return host is None or self.rules().clients.trusts(peer_address(host))
+
+    def client(self, peer: IAddress, head: Head | None) -> Address | None:
+        """Who has sent a request; None where nobody knows, as of a proxy's without a head."""
+        if head is None and self.trusts(peer):
+            return None
+        host = getattr(peer, "host", None)
+        try:
+            return self.rules().clients.address(host, head.lines if head else lambda name: ())
+        except Refusal:
+            return None
 
     def add(self, connection: Guest) -> None:
         """Count a connection in."""

@@ -107,6 +107,14 @@ def elsewhere(machines: dict[str, Machine], authority: Authority, room: Path) ->
     return Place(machines["elsewhere"], authority.certificate, room)
 
 
+@pytest.fixture
+def stranger(machines: dict[str, Machine], room: Path) -> Place:
+    """A client's place that trusts an authority which nobody here has a certificate from."""
+    trusted = room / "trusted"
+    trusted.mkdir()
+    return Place(machines["elsewhere"], new_authority(trusted).certificate, room)
+
+
 @pytest.fixture(params=PROGRAMS, ids=lambda program: program.name)
 def program(request: pytest.FixtureRequest) -> Program:
     """Each container client in turn; a skip where it is not installed."""

@@ -1,27 +1,80 @@
-"""The daemon under test, started as anyone starts it."""
+"""The front that clients pull from, and the daemon under test, started as anyone starts it."""
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from .authority import Certificate
 from .bed import Machine
 from .processes import Daemon, daemon
 
 TWISTD = Path(sys.executable).with_name("twistd")
 
+# The names are what the access log calls them.
+_RULES = """\
+rules:
+  - name: office
+    client: 192.168.0.1
+    to: https://registry-1.docker.io
+  - name: everyone
+    to: https://k8s.gcr.io
+"""
+
+
+@dataclass(frozen=True)
+class Front:
+    """Where the front is reached: by TLS, or by plain HTTP, which clients must be told of."""
+
+    name: str
+    port: int
+    secure: bool
+
+    @property
+    def host(self) -> str:
+        """What image references begin with.
+
+        The port is always there: docker and podman take a first part without a dot or a port for
+        the name of somebody at Docker Hub."""
+        return f"{self.name}:{self.port}"
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.secure else "http"
+
+    @property
+    def origin(self) -> str:
+        return f"{self.scheme}://{self.host}"
+
 
 @contextmanager
-def regroute(config: str, machine: Machine, port: int, directory: Path) -> Iterator[Daemon]:
-    """regroute on the machine with this configuration, until the block ends."""
+def regroute(
+    fronts: Sequence[Front], certificate: Certificate, machine: Machine, directory: Path
+) -> Iterator[Daemon]:
+    """regroute on the machine, at each of these fronts, until the block ends."""
     directory.mkdir()
     file = directory / "rules.yaml"
-    file.write_text(config)
+    listeners = (_listener(front, certificate) for front in fronts)
+    file.write_text(f"listen:\n{''.join(listeners)}{_RULES}")
     command = [str(TWISTD), "-n", "--pidfile=", "regroute", "--config", str(file)]
 
     def ready() -> bool:
-        return machine.answers(port)
+        return all(machine.answers(front.port) for front in fronts)
 
     with daemon("regroute", machine.command(*command), directory, ready, os.environ) as running:
         yield running
+
+
+def _listener(front: Front, certificate: Certificate) -> str:
+    listener = f"  - port: {front.port}\n"
+    if not front.secure:
+        return listener
+    return (
+        f"{listener}"
+        "    tls:\n"
+        "      certificates:\n"
+        f"        - certificate: {certificate.certificate}\n"
+        f"          key: {certificate.key}\n"
+    )

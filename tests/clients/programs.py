@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .bed import Machine
+from .front import Front
 from .processes import ProgramError, clean_environment, daemon, run, succeeds
 
 
@@ -38,21 +39,22 @@ class Place:
 class Program:
     """A client: what it needs (programs and their Debian packages), and how it pulls.
 
-    `pull` takes `host:port/repository:tag` from a registry that speaks plain HTTP, and returns the
-    digest of the manifest that it has got."""
+    `pull` takes `repository:tag` from the front and returns the digest of the manifest that it has
+    got. Only a front that speaks plain HTTP is pulled from with a flag that allows it."""
 
     name: str
     needs: Mapping[str, str]
-    pull: Callable[[Place, str], str]
+    pull: Callable[[Place, Front, str], str]
 
 
-def docker(place: Place, reference: str) -> str:
+def docker(place: Place, front: Front, image: str) -> str:
     directory, env = place.directory, place.environment()
     socket = f"unix://{directory}/docker.sock"
-    host, _, _ = reference.partition("/")
+    reference = f"{front.host}/{image}"
     client = ["docker", "-H", socket]
     engine = [
-        *("dockerd", "-H", socket, "--insecure-registry", host, "--log-level", "warn"),
+        *("dockerd", "-H", socket, "--log-level", "warn"),
+        *_if_plain(front, "--insecure-registry", front.host),
         *("--data-root", str(directory / "data"), "--exec-root", str(directory / "exec")),
         *("--pidfile", str(directory / "pid"), "--storage-driver", "vfs"),
         # Containers would need a network; a pull does not, and the machine's stays as it is.
@@ -72,34 +74,38 @@ def docker(place: Place, reference: str) -> str:
         return run([*client, *show], env).strip().partition("@")[2]
 
 
-def podman(place: Place, reference: str) -> str:
+def podman(place: Place, front: Front, image: str) -> str:
     directory, env = place.directory, place.environment()
-    policy = directory / "policy.json"
-    policy.write_text(json.dumps({"default": [{"type": "insecureAcceptAnything"}]}))
+    reference = f"{front.host}/{image}"
     client = [
         *("podman", "--root", str(directory / "root"), "--runroot", str(directory / "run")),
         *("--tmpdir", str(directory / "tmp")),
         *("--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "none"),
     ]
-    pull = ["pull", "--tls-verify=false", "--signature-policy", str(policy), reference]
-    place.machine.run(*client, *pull, env=env)
+    pull = [
+        *("pull", "--signature-policy", str(_unsigned(directory))),
+        *_if_plain(front, "--tls-verify=false"),
+    ]
+    place.machine.run(*client, *pull, reference, env=env)
     show = ["image", "inspect", "--format", "{{.Digest}}", reference]
     return place.machine.run(*client, *show, env=env).strip()
 
 
-def skopeo(place: Place, reference: str) -> str:
+def skopeo(place: Place, front: Front, image: str) -> str:
     target = place.directory / "image"
     place.machine.run(
-        *("skopeo", "--insecure-policy", "copy", "--src-tls-verify=false"),
-        *(f"docker://{reference}", f"dir:{target}"),
+        *("skopeo", "--policy", str(_unsigned(place.directory)), "copy"),
+        *_if_plain(front, "--src-tls-verify=false"),
+        *(f"docker://{front.host}/{image}", f"dir:{target}"),
         env=place.environment(),
     )
     manifest = (target / "manifest.json").read_bytes()
     return f"sha256:{hashlib.sha256(manifest).hexdigest()}"
 
 
-def containerd(place: Place, reference: str) -> str:
+def containerd(place: Place, front: Front, image: str) -> str:
     directory, env = place.directory, place.environment()
+    reference = f"{front.host}/{image}"
     socket = str(directory / "containerd.sock")
     settings = directory / "containerd.toml"
     settings.write_text(
@@ -117,10 +123,21 @@ def containerd(place: Place, reference: str) -> str:
     command = place.machine.command("containerd", "--config", str(settings))
     with daemon("containerd", command, directory, ready, env):
         # ctr asks the registry itself, so it is the one that must be on the client's machine.
-        pull = ["image", "pull", "--plain-http", "--snapshotter", "native", reference]
-        place.machine.run(*client, *pull, env=env)
+        pull = ["image", "pull", "--snapshotter", "native", *_if_plain(front, "--plain-http")]
+        place.machine.run(*client, *pull, reference, env=env)
         listed = place.machine.run(*client, "image", "list", f"name=={reference}", env=env)
         return next(word for word in listed.split() if word.startswith("sha256:"))
+
+
+def _if_plain(front: Front, *flags: str) -> tuple[str, ...]:
+    return () if front.secure else flags
+
+
+def _unsigned(directory: Path) -> Path:
+    """A policy file for images that nobody has signed, as these are."""
+    policy = directory / "policy.json"
+    policy.write_text(json.dumps({"default": [{"type": "insecureAcceptAnything"}]}))
+    return policy
 
 
 PROGRAMS = (

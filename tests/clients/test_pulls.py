@@ -1,63 +1,125 @@
-"""A pull through the front is served by the registry of the client's address, for every client."""
+"""A pull through the front is served by the registry of the client's address, for every client.
 
+The front speaks plain HTTP, or TLS by the authority that the clients trust."""
+
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from .authority import Authority, Certificate
 from .bed import Machine
-from .front import TWISTD, regroute
+from .front import TWISTD, Front, regroute
 from .images import Image
-from .processes import Daemon, eventually
-from .programs import Place, Program
+from .processes import Daemon, ProgramError, eventually
+from .programs import Place, Program, skopeo
 from .registries import Registry, Request, Stock
 
-PORT = 10000
-RULES = f"""\
-listen: [{{port: {PORT}}}]
-rules:
-  - client: 192.168.0.1
-    to: https://registry-1.docker.io
-  - to: https://k8s.gcr.io
-"""
+PLAIN = Front("front", 10000, secure=False)
+SECURE = Front("front", 443, secure=True)
 
 
 @pytest.fixture(scope="module")
-def daemon(machines: dict[str, Machine], workspace: Path) -> Iterator[Daemon]:
+def certificate(authority: Authority) -> Certificate:
+    """The front's certificate; a skip where there is no front."""
     if not TWISTD.exists():
         pytest.skip(f"{TWISTD} is missing: install regroute beside the Python that runs the tests")
-    with regroute(RULES, machines["front"], PORT, workspace / "front") as running:
+    return authority.issue("front")
+
+
+@pytest.fixture(scope="module")
+def daemon(
+    machines: dict[str, Machine], certificate: Certificate, workspace: Path
+) -> Iterator[Daemon]:
+    """regroute at both fronts."""
+    machine, directory = machines["front"], workspace / "front"
+    with regroute([PLAIN, SECURE], certificate, machine, directory) as running:
         yield running
 
 
 @pytest.fixture
-def front(daemon: Daemon) -> Iterator[str]:
-    """The front's host and port; what it has logged is shown when the test fails."""
-    yield f"front:{PORT}"
+def logged(daemon: Daemon) -> Iterator[None]:
+    """What the daemon has logged is shown when the test fails."""
+    yield
     print(daemon.log())
 
 
+@pytest.fixture(params=[PLAIN, SECURE], ids=lambda front: front.scheme)
+def front(logged: None, request: pytest.FixtureRequest) -> Front:
+    """Each front in turn."""
+    each: Front = request.param
+    return each
+
+
 def test_a_pull_from_192_168_0_1_comes_from_docker_io(
-    program: Program, front: str, office: Place, docker_io: Stock, k8s_gcr_io: Stock
+    program: Program, front: Front, office: Place, docker_io: Stock, k8s_gcr_io: Stock
 ) -> None:
     """A client at 192.168.0.1 gets postgres from docker.io, and k8s.gcr.io sees nothing."""
     _pull_and_read_logs(program, office, front, docker_io, k8s_gcr_io.registry)
 
 
 def test_a_pull_from_elsewhere_comes_from_k8s_gcr_io(
-    program: Program, front: str, elsewhere: Place, docker_io: Stock, k8s_gcr_io: Stock
+    program: Program, front: Front, elsewhere: Place, docker_io: Stock, k8s_gcr_io: Stock
 ) -> None:
     """A client at any other address gets agnhost from k8s.gcr.io, and docker.io sees nothing."""
     _pull_and_read_logs(program, elsewhere, front, k8s_gcr_io, docker_io.registry)
 
 
+@pytest.mark.usefixtures("logged")
+def test_a_client_that_does_not_trust_the_front_pulls_nothing(
+    program: Program, stranger: Place, docker_io: Stock, k8s_gcr_io: Stock
+) -> None:
+    """The pulls by TLS do check the front's certificate: with another authority they fail."""
+    since = [stock.registry.position() for stock in (docker_io, k8s_gcr_io)]
+
+    with pytest.raises(ProgramError) as refused:
+        program.pull(stranger, SECURE, k8s_gcr_io.image.reference)
+
+    assert "x509: certificate signed by unknown authority" in str(refused.value)
+    # It is the front that it did not trust, for that is where it asked.
+    assert f'"{SECURE.origin}/v2/' in str(refused.value)
+    assert docker_io.registry.requests(since[0]) == []
+    assert k8s_gcr_io.registry.requests(since[1]) == []
+
+
+def test_the_access_log_names_the_client_and_the_rule_of_every_request(
+    machines: dict[str, Machine],
+    certificate: Certificate,
+    workspace: Path,
+    office: Place,
+    docker_io: Stock,
+) -> None:
+    """Each request that the registry got is a line of regroute's log, and there is no other."""
+    front = Front("front", 8443, secure=True)
+    registry = docker_io.registry
+    since = registry.position()
+
+    # The log is whole when the daemon has stopped.
+    with regroute([front], certificate, machines["front"], workspace / "logging") as running:
+        skopeo(office, front, docker_io.image.reference)
+
+    lines = [json.loads(line) for line in running.stdout.read_text().splitlines()]
+    sent = [(line["method"], line["location"], line["user_agent"]) for line in lines]
+    # The registry's own log may be a moment late.
+    eventually(lambda: len(registry.requests(since)) >= len(sent))
+    received = [
+        (request.method, f"https://{registry.name}{request.target}", request.user_agent)
+        for request in registry.requests(since)
+    ]
+    # Layers are fetched side by side, so the order is not always the same.
+    assert sorted(sent) == sorted(received)
+    told = {(line["client"], line["host"], line["status"], line["rule"]) for line in lines}
+    assert told == {("192.168.0.1", front.host, 302, "office")}
+
+
 def _pull_and_read_logs(
-    program: Program, place: Place, front: str, stock: Stock, other: Registry
+    program: Program, place: Place, front: Front, stock: Stock, other: Registry
 ) -> None:
     registry, image = stock.registry, stock.image
     since, since_at_other = registry.position(), other.position()
 
-    assert program.pull(place, f"{front}/{image.reference}") == image.manifest
+    assert program.pull(place, front, image.reference) == image.manifest
 
     # A registry logs a request after it has answered, so the last line may be a moment late.
     eventually(lambda: not _not_served(image, registry.requests(since)))
@@ -67,7 +129,7 @@ def _pull_and_read_logs(
     assert other.requests(since_at_other) == []
     # These clients are Go programs, which send the address that redirected them as the referer.
     sent_by = [request.referer for request in requests]
-    assert sent_by == [f"http://{front}{request.target}" for request in requests]
+    assert sent_by == [f"{front.origin}{request.target}" for request in requests]
 
 
 def _not_served(image: Image, requests: list[Request]) -> list[str]:

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
@@ -102,16 +102,35 @@ def command(file: Path) -> list[str]:
 def running(rules: str, directory: Path, *, listen: str = "port: {port}") -> Iterator[Daemon]:
     """A daemon with these rules, from when it answers until the block ends."""
     port = free_port()
+    with launched(configuration(rules, port, listen=listen), directory, port) as daemon:
+        yield daemon
+
+
+@contextmanager
+def launched(
+    text: str,
+    directory: Path,
+    port: int,
+    *,
+    launcher: Sequence[str] = (),
+    inherited: Sequence[int] = (),
+) -> Iterator[Daemon]:
+    """A daemon with a whole configuration, from when it answers on `port` until the block ends.
+
+    `launcher` is a command that becomes the one in its arguments, and `inherited` are the
+    descriptors that it gets.
+    """
     file = directory / "rules.yaml"
-    file.write_text(configuration(rules, port, listen=listen))
+    file.write_text(text)
     output = directory / "output"
     with output.open("wb") as written:
         process = subprocess.Popen(
-            command(file),
+            [*launcher, *command(file)],
             cwd=directory,
             stdin=subprocess.DEVNULL,
             stdout=written,
             stderr=subprocess.STDOUT,
+            pass_fds=inherited,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
     daemon = Daemon(process, port, file, output)

@@ -1,0 +1,1 @@
+"""regroute beside nginx, HAProxy, Caddy and Envoy, on one machine, in one run."""
