@@ -12,6 +12,7 @@ alike, and record the same.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from select import EPOLLIN, epoll
 from time import perf_counter
@@ -123,8 +124,8 @@ class Visitor:
         self._memory: Memory | None = None
         self._answers: dict[bytes, Served] = {}
         self.socket = accepted
-        self._receive = accepted.recv
-        self._send = accepted.send
+        self._receive: Callable[[int, int], bytes] = accepted.recv
+        self._send: Callable[[bytes, int], int] = accepted.send
         self.fd = accepted.fileno()
         self.name = name
         self.patience = patience  # how long it may be idle, in seconds

@@ -64,7 +64,7 @@ class Front(Resource):
         # The address of a Unix socket's peer has no host.
         peer = getattr(request.getClientAddress(), "host", None)
         try:
-            return respond(self.rules(), peer, request.method, request.uri, lines)
+            return respond(self._rules(), peer, request.method, request.uri, lines)
         except Exception:
             _log.failure("no answer to {method} {uri}", method=request.method, uri=request.uri)
             answer = refuse(500, "internal error", under_v2=means_v2(request.uri))
