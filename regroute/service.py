@@ -14,6 +14,7 @@ from twisted.internet.protocol import ServerFactory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from .certificates import Certificate
 from .check import Checked
 from .config.faults import Fault, Faulty
 from .config.schema import Listener
@@ -21,6 +22,7 @@ from .networks.spans import Address
 from .reactor import Reactor
 from .web.accept import Acceptor, adopt_by
 from .web.lane import Lane
+from .web.lane_tls import LaneTLS
 from .web.listening import PassedPlace, Place, TcpPlace, UnixPlace, open_sockets, place_of
 from .web.proxy_protocol import AnnouncedFactory
 from .web.tls import ServerTLS, TLSFactory, new_context
@@ -36,12 +38,22 @@ class Door(ServerFactory):
         self._by_factory = adopt_by(self, reactor)
         self.lane: Lane | None = None
         self.tls: ServerTLS | None = None
+        self.lane_tls: LaneTLS | None = None
         self.within: IProtocolFactory | None = None
+
+    def use(self, certificates: Sequence[Certificate], reactor: Reactor) -> None:
+        """Serve these certificates from now on; sessions go on where there was TLS before."""
+        if self.tls is None or self.lane_tls is None:
+            self.tls = ServerTLS(certificates, reactor)
+            self.lane_tls = LaneTLS(certificates, reactor)
+        else:
+            self.tls.replace(certificates)
+            self.lane_tls.replace(certificates)
 
     def adopt(self, accepted: socket, name: Any) -> None:
         """Take a connection that has been accepted."""
         if self.lane is not None:
-            self.lane.adopt(accepted, name, self.tls)
+            self.lane.adopt(accepted, name, self.lane_tls)
         else:
             self._by_factory(accepted, name)
 
@@ -174,21 +186,18 @@ class Serving(Service):
         """Put behind a door what its listener says: PROXY, then TLS, then HTTP."""
         listener: Listener = checked.config.listen[position]
         within: IProtocolFactory = self._site
-        certificates = checked.certificates[position]
-        if not certificates:
-            door.tls = None
-        else:
-            if door.tls is None:
-                door.tls = ServerTLS(certificates, self._reactor)
-            else:
-                door.tls.replace(certificates)
+        is_direct = listener.port is not None and not listener.proxy_protocol
+        door.lane = self._lane if is_direct else None
+        if certificates := checked.certificates[position]:
+            door.use(certificates, self._reactor)
+            assert door.tls is not None
             within = TLSFactory(door.tls, within, self._reactor)
+        else:
+            door.tls = door.lane_tls = None
         if listener.proxy_protocol:
             deadline = checked.config.limits.head
             within = AnnouncedFactory(within, self._trusts, deadline, self._reactor)
         door.within = within
-        is_direct = listener.port is not None and not listener.proxy_protocol
-        door.lane = self._lane if is_direct else None
 
     def _close(self, place: Place) -> None:
         for acceptor in self._listening.pop(place).acceptors:

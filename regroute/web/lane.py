@@ -31,8 +31,9 @@ from ..respond import respond
 from ..rules import RuleSet
 from . import wire
 from .connection import PROXY_IDLE_TIME, Connection
+from .lane_tls import LaneTLS
 from .strict import END, Head, read_head
-from .tls import HANDSHAKE_TIME, ServerTLS
+from .tls import HANDSHAKE_TIME
 from .transport import Encrypted, Plain, SocketTransport, Stream, address_of
 from .tree import Site, entry_of
 
@@ -215,27 +216,37 @@ class EncryptedVisitor(Visitor):
     __slots__ = ("_encrypted", "_idle_time")
 
     def __init__(
-        self, lane: Lane, accepted: socket.socket, name: Name, patience: float, tls: ServerTLS
+        self, lane: Lane, accepted: socket.socket, name: Name, patience: float, tls: LaneTLS
     ) -> None:
         super().__init__(lane, accepted, name, HANDSHAKE_TIME)
         self._idle_time = patience
-        self._encrypted = Encrypted(accepted, tls.connection_on(accepted))
-        self._receive = self._receive_record
+        self._encrypted = Encrypted(accepted, tls.context())
+        self._receive = self._encrypted.receive
         self._send = self._encrypted.send
 
     def stream(self) -> Stream:
         """The connection, for the tree."""
         return self._encrypted
 
-    def _receive_record(self, size: int, flags: int) -> bytes:
-        data = self._encrypted.receive()
-        if self.patience == HANDSHAKE_TIME:
+    def ready(self, event: int) -> None:
+        """Go on with the handshake, or serve what has come."""
+        super().ready(event)
+        if self._lane.visitors.get(self.fd) is self:
+            if self._encrypted.has_ended:
+                self._lane.close(self)
+            elif self._encrypted.is_clogged:
+                self._lane.leave(self, b"")
+
+    def sweep(self, now: float) -> None:
+        """Close, if nothing has come for too long."""
+        if self.patience == HANDSHAKE_TIME and not self._encrypted.is_handshaking:
             self.patience = self._idle_time
-        return data
+        super().sweep(now)
 
     def close(self) -> None:
         """Tell the client, and close."""
-        self._encrypted.shut()
+        with suppress(OSError):
+            self._encrypted.shut()
         self.socket.close()
 
 
@@ -263,7 +274,7 @@ class Lane:
         self._reactor.addReader(self)
         self._sweeping = self._reactor.callLater(SWEEP_TIME, self._sweep)
 
-    def adopt(self, accepted: socket.socket, name: Name, tls: ServerTLS | None = None) -> None:
+    def adopt(self, accepted: socket.socket, name: Name, tls: LaneTLS | None = None) -> None:
         """Serve a connection that has just been accepted, whose first bytes may be there."""
         self._refresh()
         idle = self._site.limits().idle
@@ -273,7 +284,11 @@ class Lane:
             visitor = EncryptedVisitor(self, accepted, name, idle, tls)
         self.visitors[visitor.fd] = visitor
         self._site.add(visitor)
-        visitor.ready(EPOLLIN)
+        try:
+            visitor.ready(EPOLLIN)
+        except Exception:
+            _log.failure("a connection of the lane has failed")
+            visitor.abort()
         if (current := self.visitors.get(visitor.fd)) is not None:
             self._epoll.register(visitor.fd, current.mask)
 
@@ -290,7 +305,12 @@ class Lane:
                 break
             for descriptor, event in events:
                 if (visitor := visitors.get(descriptor)) is not None:
-                    visitor.ready(event)
+                    try:
+                        visitor.ready(event)
+                    except Exception:
+                        # One connection's fault must not end the others'.
+                        _log.failure("a connection of the lane has failed")
+                        visitor.abort()
 
     def _refresh(self) -> None:
         """Look at the clock and at the rules in force: once a burst, not once a request."""
@@ -365,9 +385,9 @@ class Lane:
 
     def close(self, visitor: Visitor) -> None:
         """Close a connection."""
-        del self.visitors[visitor.fd]
-        visitor.close()
-        self._site.discard(visitor)
+        if self.visitors.pop(visitor.fd, None) is not None:
+            visitor.close()
+            self._site.discard(visitor)
 
     def trusts(self, name: Name) -> bool:
         """Whether a peer is a proxy of ours."""
@@ -389,7 +409,7 @@ class Lane:
 
     def forget(self, transport: SocketTransport) -> None:
         """Tell a transport of nothing more."""
-        del self.visitors[transport.fd]
+        self.visitors.pop(transport.fd, None)
 
     def fileno(self) -> int:
         """The epoll's descriptor."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from OpenSSL import SSL
 from twisted.internet.interfaces import IHalfCloseableProtocol, IOpenSSLServerConnectionCreator
@@ -32,12 +31,12 @@ TICKET_KEY_TIME = 24 * 3600.0
 # Mozilla's intermediate level, without DHE: what knows no ECDHE speaks no TLS 1.2 either, and
 # classic Diffie-Hellman costs the server more than all else. For TLS 1.3 OpenSSL has the same
 # suites as Mozilla, and so it is with the groups of both versions.
-_CIPHERS = b":".join(
+CIPHERS = b":".join(
     b"ECDHE-%s-%s" % (signature, cipher)
     for cipher in (b"AES128-GCM-SHA256", b"AES256-GCM-SHA384", b"CHACHA20-POLY1305")
     for signature in (b"ECDSA", b"RSA")
 )
-_PROTOCOLS = (b"http/1.1", b"http/1.0")
+PROTOCOLS = (b"http/1.1", b"http/1.0")
 
 
 def new_context(certificate: Certificate) -> SSL.Context:
@@ -59,7 +58,7 @@ def _new_context() -> SSL.Context:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     # The client's order of ciphers counts: it knows what its hardware is good at.
-    context.set_cipher_list(_CIPHERS)
+    context.set_cipher_list(CIPHERS)
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
     # Thousands of idle connections hold no buffers.
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
@@ -69,13 +68,12 @@ def _new_context() -> SSL.Context:
     return context
 
 
-def _choose_protocol(connection: SSL.Connection, offered: list[bytes]) -> bytes:
-    """RFC 7301 §3.2: a client that offers none of ours gets an alert, as nginx gives it."""
-    for protocol in _PROTOCOLS:
-        if protocol in offered:
-            return protocol
-    # What a callback raises ends the handshake with no_application_protocol.
-    raise SSL.Error([("SSL routines", "", "no application protocol")])
+def _choose_protocol(connection: SSL.Connection, offered: list[bytes]) -> Any:
+    """RFC 7301 §3.2. A client that offers none of ours goes on without: it may speak HTTP/1.1 all
+    the same, and the lane's `ssl` knows no other way.
+    """
+    both = (protocol for protocol in PROTOCOLS if protocol in offered)
+    return next(both, SSL.NO_OVERLAPPING_PROTOCOLS)
 
 
 def _reason(error: SSL.Error) -> str:
@@ -89,8 +87,8 @@ class _Connection(SSL.Connection):
     only the Python object keeps the callback alive.
     """
 
-    def __init__(self, first: SSL.Context, accepted: socket.socket | None) -> None:
-        SSL.Connection.__init__(self, first, accepted)
+    def __init__(self, first: SSL.Context) -> None:
+        SSL.Connection.__init__(self, first)
         self._first = first
 
 
@@ -117,18 +115,9 @@ class ServerTLS:
 
     def serverConnectionForTLS(self, protocol: object) -> SSL.Connection:
         """An OpenSSL connection without a peer yet."""
-        return self._connection(None)
-
-    def connection_on(self, accepted: socket.socket) -> SSL.Connection:
-        """An OpenSSL connection that reads and writes a socket by itself."""
-        connection = self._connection(accepted)
-        connection.set_accept_state()
-        return connection
-
-    def _connection(self, accepted: socket.socket | None) -> SSL.Connection:
         if self._clock.seconds() >= self._begun + TICKET_KEY_TIME:
             self._begin()
-        return _Connection(self._first, accepted)
+        return _Connection(self._first)
 
     def _begin(self) -> None:
         self._begun = self._clock.seconds()

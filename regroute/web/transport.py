@@ -5,12 +5,12 @@ request, and is driven by the lane's epoll.
 """
 
 import socket
+import ssl
 from collections.abc import Iterable
 from contextlib import suppress
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 from typing import Protocol
 
-from OpenSSL import SSL
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
@@ -33,16 +33,28 @@ RECORD = 16 * 1024
 """How many bytes a TLS record has at the most (RFC 8446 §5.1)."""
 EOF = b""
 
+_DONTWAIT = socket.MSG_DONTWAIT
+
 
 class Stream(Protocol):
-    """A plain or TLS socket that never waits: it raises `BlockingIOError` instead."""
+    """A plain or TLS socket that never waits: it raises `BlockingIOError` instead.
+
+    `has_ended` says that no more bytes come after those that `receive` has given; `is_clogged` that
+    bytes that `send` has taken wait for `flush`.
+    """
+
+    has_ended: bool
+    is_clogged: bool
 
     def fileno(self) -> int: ...
     def receive(self) -> bytes:
         """Bytes that have come; none at the stream's end. Raises `OSError`."""
 
     def send(self, data: bytes) -> int:
-        """How many of the bytes have been sent. Raises `OSError`."""
+        """How many of the bytes have been taken. Raises `OSError`."""
+
+    def flush(self) -> None:
+        """Send what has been taken, as far as it goes. Raises `OSError`."""
 
     def shut(self) -> None:
         """Close our half. Raises `OSError`."""
@@ -53,62 +65,125 @@ class Stream(Protocol):
 class Plain:
     """A plain TCP socket."""
 
+    has_ended = False
+    is_clogged = False
+
     def __init__(self, plain: socket.socket) -> None:
         self.fileno = plain.fileno
         self.close = plain.close
         self._socket = plain
 
     def receive(self) -> bytes:
-        return self._socket.recv(RECEIVE, socket.MSG_DONTWAIT)
+        """Bytes that have come."""
+        return self._socket.recv(RECEIVE, _DONTWAIT)
 
     def send(self, data: bytes) -> int:
-        return self._socket.send(data, socket.MSG_DONTWAIT)
+        """How many of the bytes have been sent."""
+        return self._socket.send(data, _DONTWAIT)
+
+    def flush(self) -> None:
+        """Nothing: what has been taken is sent."""
 
     def shut(self) -> None:
+        """Close our half."""
         self._socket.shutdown(socket.SHUT_WR)
 
 
 class Encrypted:
-    """TLS on a socket. OpenSSL works on the descriptor itself, without buffers in between."""
+    """TLS on a socket, with memory in between: a record is read with one call of the kernel."""
 
-    def __init__(self, accepted: socket.socket, tls: SSL.Connection) -> None:
-        accepted.setblocking(False)
+    def __init__(self, accepted: socket.socket, context: ssl.SSLContext) -> None:
+        self.has_ended = False
+        self.is_clogged = False
+        self.is_handshaking = True
         self.fileno = accepted.fileno
-        self._socket = accepted
-        self._tls = tls
+        self.close = accepted.close
+        self._incoming = ssl.MemoryBIO()
+        outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, outgoing, server_side=True)
+        self._unsent = b""
+        # Each is called for every request.
+        self._from_socket, self._to_socket = accepted.recv, accepted.send
+        self._decrypt, self._encrypt = self._tls.read, self._tls.write
+        self._feed, self._drain = self._incoming.write, outgoing.read
 
-    def receive(self, size: int = RECORD, flags: int = 0) -> bytes:
-        """Bytes that have come, a whole record: none may stay behind in OpenSSL unseen."""
-        try:
-            return self._tls.recv(RECORD)
-        except (SSL.WantReadError, SSL.WantWriteError):
-            raise BlockingIOError from None
-        except (SSL.ZeroReturnError, SSL.SysCallError):
+    def receive(self, size: int = RECORD, flags: int = _DONTWAIT) -> bytes:
+        """Bytes that have come, all of them: none may stay behind unseen."""
+        if self.has_ended:
             return EOF
-        except SSL.Error:
-            raise ConnectionAbortedError from None
-
-    def send(self, data: bytes, flags: int = 0) -> int:
-        """How many of the bytes have been sent."""
+        raw = self._from_socket(size, flags)
+        if not raw:
+            return EOF
+        self._feed(raw)
         try:
-            return self._tls.send(data)
-        except (SSL.WantReadError, SSL.WantWriteError):
+            if self.is_handshaking:
+                self._shake_hands()
+            data = self._decrypt(RECORD)
+        except ssl.SSLWantReadError:
             raise BlockingIOError from None
-        except SSL.Error:
+        except ssl.SSLZeroReturnError:
+            return EOF
+        except ssl.SSLError:
             raise ConnectionAbortedError from None
+        return data + self._read_rest() if self._incoming.pending else data
 
-    @property
-    def is_handshaking(self) -> bool:
-        """Whether the client has not finished its handshake."""
-        return self._tls.get_peer_finished() is None
+    def _shake_hands(self) -> None:
+        try:
+            self._tls.do_handshake()
+            self.is_handshaking = False
+        finally:
+            # An alert, if nothing else.
+            self.flush()
+
+    def _read_rest(self) -> bytes:
+        data = b""
+        try:
+            while more := self._decrypt(RECORD):
+                data += more
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError:
+            # close_notify, or what nobody can read: either way there is no more.
+            self.has_ended = True
+        return data
+
+    def send(self, data: bytes, flags: int = _DONTWAIT) -> int:
+        """Encrypt and send; all is taken, unless something waits already."""
+        if self.is_clogged:
+            self.flush()
+            if self.is_clogged:
+                raise BlockingIOError
+        try:
+            self._encrypt(data)
+        except ssl.SSLError:
+            raise ConnectionAbortedError from None
+        encrypted = self._drain()
+        try:
+            sent = self._to_socket(encrypted, flags)
+        except BlockingIOError:
+            sent = 0
+        if sent != len(encrypted):
+            self._unsent = encrypted[sent:]
+            self.is_clogged = True
+        return len(data)
+
+    def flush(self) -> None:
+        """Send what is encrypted, as far as it goes."""
+        self._unsent += self._drain()
+        if not self._unsent:
+            return
+        try:
+            sent = self._to_socket(self._unsent, _DONTWAIT)
+        except BlockingIOError:
+            sent = 0
+        self._unsent = self._unsent[sent:]
+        self.is_clogged = bool(self._unsent)
 
     def shut(self) -> None:
         """Send close_notify (RFC 8446 §6.1)."""
-        with suppress(SSL.Error):
-            self._tls.shutdown()
-
-    def close(self) -> None:
-        self._socket.close()
+        with suppress(ssl.SSLError):
+            self._tls.unwrap()
+        self.flush()
 
 
 class Poller(Protocol):
@@ -187,6 +262,8 @@ class SocketTransport:
         self._is_corked = True
         self._protocol.dataReceived(data)
         self._uncork()
+        if self.stream.has_ended and self.connected:
+            self._end()
 
     def _end(self) -> None:
         self._has_ended = True
@@ -264,17 +341,18 @@ class SocketTransport:
     # Sending.
 
     def _flush(self) -> None:
-        while self._unsent:
-            try:
+        try:
+            self.stream.flush()
+            while self._unsent:
                 sent = self.stream.send(self._unsent)
-            except BlockingIOError:
-                break
-            except OSError:
-                self._lose(Failure(ConnectionLost()))
-                return
-            self._unsent = self._unsent[sent:]
+                self._unsent = self._unsent[sent:]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._lose(Failure(ConnectionLost()))
+            return
         self._press()
-        if not self._unsent:
+        if not (self._unsent or self.stream.is_clogged):
             self._finish()
         if self.connected:
             self._rewatch()
@@ -306,7 +384,8 @@ class SocketTransport:
 
     def _rewatch(self) -> None:
         is_reading = self._is_reading and not self._has_ended
-        mask = (EPOLLIN if is_reading else 0) | (EPOLLOUT if self._unsent else 0)
+        is_writing = self._unsent or self.stream.is_clogged
+        mask = (EPOLLIN if is_reading else 0) | (EPOLLOUT if is_writing else 0)
         if mask != self.mask:
             self.mask = mask
             self._poller.watch(self, mask)
