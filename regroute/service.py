@@ -171,7 +171,7 @@ class Serving(Service):
             if place not in self._listening:
                 door = Door(self._reactor)
                 acceptors = [
-                    Acceptor(each, door.adopt, self._site.has_room, self._reactor)
+                    Acceptor(each, door.adopt, self._site.room, self._lane.refresh, self._reactor)
                     for each in opened.sockets[place]
                 ]
                 self._listening[place] = Listening(door, tuple(acceptors))

@@ -49,18 +49,20 @@ def adopt_by(factory: ServerFactory, reactor: Reactor) -> Adopt:
 
 @implementer(IReadDescriptor)
 class Acceptor:
-    """Accepts from one listening socket, while `has_room` says yes."""
+    """Accepts from one listening socket, as many as `room` says; `begin` is called before."""
 
     def __init__(
         self,
         listening: socket.socket,
         adopt: Adopt,
-        has_room: Callable[[], bool],
+        room: Callable[[], int],
+        begin: Callable[[], None],
         reactor: Reactor,
     ) -> None:
         self.socket = listening
         self.adopt = adopt
-        self._has_room = has_room
+        self._room = room
+        self._begin = begin
         self._reactor = reactor
         self._is_waiting = False
 
@@ -75,7 +77,7 @@ class Acceptor:
 
     def resume(self) -> None:
         """Go on, if there was no room and there is some now."""
-        if self._is_waiting and self.socket.fileno() >= 0 and self._has_room():
+        if self._is_waiting and self.socket.fileno() >= 0 and self._room() > 0:
             self._is_waiting = False
             self._reactor.addReader(self)
 
@@ -85,10 +87,12 @@ class Acceptor:
 
     def doRead(self) -> None:
         """Accept what has come."""
-        for _ in range(BURST):
-            if not self._has_room():
-                self._wait()
-                return
+        room = self._room()
+        if room <= 0:
+            self._wait()
+            return
+        self._begin()
+        for _ in range(min(BURST, room)):
             try:
                 accepted, name = self.socket.accept()
             except BlockingIOError:

@@ -142,16 +142,21 @@ class Visitor:
 
     def ready(self, event: int) -> None:
         """Serve what has come. Every microsecond here is one a request."""
-        lane = self._lane
         try:
             data = self._receive(SHORT, _DONTWAIT)
         except BlockingIOError:
             return
         except OSError:
             data = b""
+        self.serve(data)
+
+    def serve(self, data: bytes) -> None:
+        """Answer one plain, whole head; whatever else has come is for the tree."""
+        lane = self._lane
         if not data:
             lane.close(self)
             return
+        began = perf_counter() if lane.is_recording else 0.0
         if self._memory is not lane.memory:
             self._memory = lane.memory
             self._answers = lane.answers_for(self.name[0])
@@ -168,7 +173,7 @@ class Visitor:
             sent = -1
         self.seen = lane.now
         if lane.is_recording:
-            lane.record_served(served, self.name[0])
+            lane.record_served(served, self.name[0], began)
         if sent != len(answer):
             self._leave_unsent(answer[sent:] if sent >= 0 else b"", served)
         elif served.closes:
@@ -265,9 +270,8 @@ class Lane:
         self._reactor = reactor
         self._epoll = epoll()
         self._second = -1
-        self._began = 0.0
         self._peers: dict[str, dict[bytes, Served]] = {}
-        self._refresh()
+        self.refresh()
 
     def start(self) -> None:
         """Begin to serve."""
@@ -275,8 +279,16 @@ class Lane:
         self._sweeping = self._reactor.callLater(SWEEP_TIME, self._sweep)
 
     def adopt(self, accepted: socket.socket, name: Name, tls: LaneTLS | None = None) -> None:
-        """Serve a connection that has just been accepted, whose first bytes may be there."""
-        self._refresh()
+        """Serve a connection that has just been accepted, whose first bytes may be there.
+
+        `refresh` is to be called before a burst of them.
+        """
+        data: bytes | None = None
+        if tls is None:
+            with suppress(OSError):
+                data = accepted.recv(SHORT, _DONTWAIT)
+            if data and self._serve_once(accepted, name[0], data):
+                return
         idle = self._site.limits().idle
         if tls is None:
             visitor = Visitor(self, accepted, name, idle)
@@ -285,16 +297,41 @@ class Lane:
         self.visitors[visitor.fd] = visitor
         self._site.add(visitor)
         try:
-            visitor.ready(EPOLLIN)
+            if data is None:
+                visitor.ready(EPOLLIN)
+            else:
+                visitor.serve(data)
         except Exception:
-            _log.failure("a connection of the lane has failed")
-            visitor.abort()
+            self._fail(visitor)
         if (current := self.visitors.get(visitor.fd)) is not None:
             self._epoll.register(visitor.fd, current.mask)
 
+    def _serve_once(self, accepted: socket.socket, peer: str, data: bytes) -> bool:
+        """Answer and close, where a connection begins with a known head that asks for that.
+
+        Such a connection costs neither an object nor a place in the epoll.
+        """
+        served = self.answers_for(peer).get(data)
+        if served is None or not served.closes:
+            return False
+        began = perf_counter() if self.is_recording else 0.0
+        # What the kernel does not take of so few bytes, to a client that has just come, is lost with
+        # the client.
+        with suppress(OSError):
+            accepted.send(served.before + self.date + served.after, _DONTWAIT)
+        if self.is_recording:
+            self.record_served(served, peer, began)
+        accepted.close()
+        return True
+
+    def _fail(self, visitor: Visitor | SocketTransport) -> None:
+        """End one connection for a fault of ours: the others must not suffer."""
+        _log.failure("a connection of the lane has failed")
+        visitor.abort()
+
     def doRead(self) -> None:
         """Serve a burst of connections that are ready."""
-        self._refresh()
+        self.refresh()
         visitors = self.visitors
         poll = self._epoll.poll
         # What comes in the meantime is served here too: a turn of the reactor costs more than
@@ -308,13 +345,10 @@ class Lane:
                     try:
                         visitor.ready(event)
                     except Exception:
-                        # One connection's fault must not end the others'.
-                        _log.failure("a connection of the lane has failed")
-                        visitor.abort()
+                        self._fail(visitor)
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
         """Look at the clock and at the rules in force: once a burst, not once a request."""
-        self._began = perf_counter()
         self.now = now = self._reactor.seconds()
         if int(now) != self._second:
             self._second = int(now)
@@ -325,12 +359,13 @@ class Lane:
             self._peers = {}
         self.is_recording = self._site.is_recording()
 
-    def record_served(self, served: Served, peer: str) -> None:
+    def record_served(self, served: Served, peer: str, began: float) -> None:
         """Record an answer of the lane."""
         entry = served.entry
-        took = int((perf_counter() - self._began) * 1e6)
+        now = self._reactor.seconds()
+        took = int((perf_counter() - began) * 1e6)
         client = peer if served.is_peer else entry.client
-        self.record(entry._replace(time=self.now, client=client, microseconds=took))
+        self.record(entry._replace(time=now, client=client, microseconds=took))
 
     def answers_for(self, peer: str) -> dict[bytes, Served]:
         """What is remembered for a peer, by the socket's text of its address."""

@@ -145,12 +145,12 @@ class Site(server.Site):
         connection.requestFactory = self.requestFactory
         return connection
 
-    def has_room(self) -> bool:
-        """Whether there may be another connection."""
-        if len(self.connections) < (self.limits().connections or self._room):
-            return True
-        self.is_awaited = True
-        return False
+    def room(self) -> int:
+        """How many more connections there may be."""
+        room = (self.limits().connections or self._room) - len(self.connections)
+        if room <= 0:
+            self.is_awaited = True
+        return room
 
     def trusts(self, peer: IAddress) -> bool:
         """Whether a peer is a proxy of ours, in front of many clients."""
