@@ -1,0 +1,119 @@
+"""What the lane remembers: plain heads and their answers, under one rule set.
+
+A head is read by `strict` and answered by `respond`, as in the tree; there is no other way to an
+answer. What is remembered is right for every client of the same networks, for nothing else of a
+client decides, and it is forgotten with its rule set.
+"""
+
+from typing import NamedTuple
+
+from twisted.logger import Logger
+
+from ..access_log import Entry
+from ..answers import Refusal
+from ..clients import peer_address
+from ..respond import respond
+from ..rules import RuleSet
+from . import wire
+from .strict import END, Head, read_head
+from .tree import entry_of
+
+REMEMBERED = 16_384
+"""How many heads with their answers are remembered at the most."""
+REMEMBERED_BYTES = 16 * 2**20
+"""How many bytes these may be."""
+
+# What makes a head more than its own end: a body, or another protocol.
+_NOT_PLAIN = {b"content-length", b"transfer-encoding", b"expect", b"upgrade"}
+_DATE = b"Thu, 01 Jan 1970 00:00:00 GMT"
+
+_log = Logger()
+
+
+class Served(NamedTuple):
+    """The answer to one head: its bytes around the date, and what is recorded of it.
+
+    `entry` has no time and duration yet; and where `is_peer`, the client is the peer.
+    """
+
+    before: bytes
+    after: bytes
+    closes: bool
+    entry: Entry
+    is_peer: bool
+
+
+class Memory:
+    """Heads and their answers under one rule set, for each set of networks that a client is in."""
+
+    def __init__(self, rules: RuleSet) -> None:
+        self.rules = rules
+        self._by_peer: dict[str, dict[bytes, Served]] = {}
+        self._by_networks: dict[frozenset[str], dict[bytes, Served]] = {}
+        self._count = 0
+        self._bytes = 0
+
+    def answers_for(self, peer: str) -> dict[bytes, Served]:
+        """What is remembered for a peer, by the socket's text of its address."""
+        found = self._by_peer.get(peer)
+        if found is None:
+            if len(self._by_peer) >= REMEMBERED:
+                self._by_peer.clear()
+            networks = self.rules.networks.lookup(peer_address(peer))
+            found = self._by_peer[peer] = self._by_networks.setdefault(networks, {})
+        return found
+
+    def recognise(self, data: bytes, peer: str, head_size: float) -> Served | None:
+        """The answer to one whole, plain head; None for whatever else it is."""
+        if data.find(END) != len(data) - len(END) or len(data) > head_size:
+            return None
+        try:
+            head = read_head(data)
+            if not _is_plain(head):
+                return None
+            response = respond(self.rules, peer, head.method, head.target, head.lines)
+        except Refusal:
+            return None
+        except Exception:
+            _log.failure("the lane has no answer to {data}", data=data)
+            return None
+        answer = response.answer
+        wired = wire.render_head(
+            answer.status, wire.answer_fields(answer, _DATE), close=not head.persists
+        )
+        before, _, after = wired.partition(_DATE)
+        served = Served(
+            before,
+            after if head.method == b"HEAD" else after + answer.body,
+            not head.persists,
+            entry_of(response, head.method, head.target, head.lines, head.version),
+            is_peer=not self._names_client(head, peer),
+        )
+        if served.is_peer or response.client != peer_address(peer):
+            self._keep(self.answers_for(peer), data, served)
+        return served
+
+    def _names_client(self, head: Head, peer: str) -> bool:
+        """Whether a proxy of ours says whom it speaks for: that holds for this head alone."""
+        clients = self.rules.clients
+        named = head.lines(clients.header.encode("ascii"))
+        return bool(named) and clients.trusts(peer_address(peer))
+
+    def _keep(self, answers: dict[bytes, Served], head: bytes, served: Served) -> None:
+        # All are forgotten where they become too many: whoever floods us has few that matter.
+        self._count += 1
+        self._bytes += 2 * len(head) + len(served.before) + len(served.after)
+        if self._count > REMEMBERED or self._bytes > REMEMBERED_BYTES:
+            for each in self._by_networks.values():
+                each.clear()
+            self._count = self._bytes = 0
+        answers[head] = served
+
+
+def _is_plain(head: Head) -> bool:
+    """Whether there is no more to a head than itself."""
+    return (
+        head.version == b"1.1"
+        and head.method in (b"GET", b"HEAD")
+        and all(name not in _NOT_PLAIN for name, _ in head.fields)
+    )

@@ -1,0 +1,164 @@
+"""Sockets that never wait, plain and with TLS: what the lane and its transports read and write."""
+
+import socket
+import ssl
+from contextlib import suppress
+from typing import Protocol
+
+RECEIVE = 64 * 1024
+"""How many bytes are taken from a plain socket at once."""
+RECORD = 16 * 1024
+"""How many bytes a TLS record has at the most (RFC 8446 §5.1)."""
+EOF = b""
+
+_DONTWAIT = socket.MSG_DONTWAIT
+
+
+class Stream(Protocol):
+    """A plain or TLS socket that never waits: it raises `BlockingIOError` instead.
+
+    `has_ended` says that no more bytes come after those that `receive` has given; `is_clogged` that
+    bytes that `send` has taken wait for `flush`.
+    """
+
+    has_ended: bool
+    is_clogged: bool
+
+    def fileno(self) -> int: ...
+    def receive(self) -> bytes:
+        """Bytes that have come; none at the stream's end. Raises `OSError`."""
+
+    def send(self, data: bytes) -> int:
+        """How many of the bytes have been taken. Raises `OSError`."""
+
+    def flush(self) -> None:
+        """Send what has been taken, as far as it goes. Raises `OSError`."""
+
+    def shut(self) -> None:
+        """Close our half. Raises `OSError`."""
+
+    def close(self) -> None: ...
+
+
+class Plain:
+    """A plain TCP socket."""
+
+    has_ended = False
+    is_clogged = False
+
+    def __init__(self, plain: socket.socket) -> None:
+        self.fileno = plain.fileno
+        self.close = plain.close
+        self._socket = plain
+
+    def receive(self) -> bytes:
+        """Bytes that have come."""
+        return self._socket.recv(RECEIVE, _DONTWAIT)
+
+    def send(self, data: bytes) -> int:
+        """How many of the bytes have been sent."""
+        return self._socket.send(data, _DONTWAIT)
+
+    def flush(self) -> None:
+        """Nothing: what has been taken is sent."""
+
+    def shut(self) -> None:
+        """Close our half."""
+        self._socket.shutdown(socket.SHUT_WR)
+
+
+class Encrypted:
+    """TLS on a socket, with memory in between: a record is read with one call of the kernel."""
+
+    def __init__(self, accepted: socket.socket, context: ssl.SSLContext) -> None:
+        self.has_ended = False
+        self.is_clogged = False
+        self.is_handshaking = True
+        self.fileno = accepted.fileno
+        self.close = accepted.close
+        self._incoming = ssl.MemoryBIO()
+        outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, outgoing, server_side=True)
+        self._unsent = b""
+        # Each is called for every request.
+        self._from_socket, self._to_socket = accepted.recv, accepted.send
+        self._decrypt, self._encrypt = self._tls.read, self._tls.write
+        self._feed, self._drain = self._incoming.write, outgoing.read
+
+    def receive(self, size: int = RECORD, flags: int = _DONTWAIT) -> bytes:
+        """Bytes that have come, all of them: none may stay behind unseen."""
+        if self.has_ended:
+            return EOF
+        raw = self._from_socket(size, flags)
+        if not raw:
+            return EOF
+        self._feed(raw)
+        try:
+            if self.is_handshaking:
+                self._shake_hands()
+            data = self._decrypt(RECORD)
+        except ssl.SSLWantReadError:
+            raise BlockingIOError from None
+        except ssl.SSLZeroReturnError:
+            return EOF
+        except ssl.SSLError:
+            raise ConnectionAbortedError from None
+        return data + self._read_rest() if self._incoming.pending else data
+
+    def _shake_hands(self) -> None:
+        try:
+            self._tls.do_handshake()
+            self.is_handshaking = False
+        finally:
+            # An alert, if nothing else.
+            self.flush()
+
+    def _read_rest(self) -> bytes:
+        data = b""
+        try:
+            while more := self._decrypt(RECORD):
+                data += more
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError:
+            # close_notify, or what nobody can read: either way there is no more.
+            self.has_ended = True
+        return data
+
+    def send(self, data: bytes, flags: int = _DONTWAIT) -> int:
+        """Encrypt and send; all is taken, unless something waits already."""
+        if self.is_clogged:
+            self.flush()
+            if self.is_clogged:
+                raise BlockingIOError
+        try:
+            self._encrypt(data)
+        except ssl.SSLError:
+            raise ConnectionAbortedError from None
+        encrypted = self._drain()
+        try:
+            sent = self._to_socket(encrypted, flags)
+        except BlockingIOError:
+            sent = 0
+        if sent != len(encrypted):
+            self._unsent = encrypted[sent:]
+            self.is_clogged = True
+        return len(data)
+
+    def flush(self) -> None:
+        """Send what is encrypted, as far as it goes."""
+        self._unsent += self._drain()
+        if not self._unsent:
+            return
+        try:
+            sent = self._to_socket(self._unsent, _DONTWAIT)
+        except BlockingIOError:
+            sent = 0
+        self._unsent = self._unsent[sent:]
+        self.is_clogged = bool(self._unsent)
+
+    def shut(self) -> None:
+        """Send close_notify (RFC 8446 §6.1)."""
+        with suppress(ssl.SSLError):
+            self._tls.unwrap()
+        self.flush()
