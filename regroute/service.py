@@ -22,11 +22,16 @@ from .networks.spans import Address
 from .reactor import Reactor
 from .web.accept import Acceptor, adopt_by
 from .web.lane import Lane
-from .web.lane_tls import LaneTLS
+from .web.lane_tls import LaneTLS, certified
 from .web.listening import PassedPlace, Place, TcpPlace, UnixPlace, open_sockets, place_of
 from .web.proxy_protocol import AnnouncedFactory
 from .web.tls import ServerTLS, TLSFactory, new_context
 from .web.tree import Site
+
+LET_IN_TIME = 0.1
+"""How long a listening socket is still accepted from when nobody wants it any more, in seconds: who
+has connected to it already, and has not been accepted for nothing has come of him, may still send
+his request."""
 
 
 class Door(ServerFactory):
@@ -105,6 +110,7 @@ class Serving(Service):
         self._passed = passed
         self._reactor = reactor
         self._listening: dict[Place, Listening] = {}
+        self._closing: list[tuple[TcpPlace, Acceptor]] = []
         self._opened = Opened()
         self._lane = Lane(site, reactor)
         site.when_room = self._resume
@@ -136,6 +142,7 @@ class Serving(Service):
                 try:
                     for certificate in checked.certificates[position]:
                         new_context(certificate)
+                        certified(certificate)
                     if place not in self._listening:
                         beside = self._leaving(place, wanted)
                         opened.sockets[place] = open_sockets(place, self._passed, beside)
@@ -149,15 +156,17 @@ class Serving(Service):
         return opened
 
     def _leaving(self, place: Place, wanted: Sequence[Place]) -> list[socket]:
-        """Our sockets on the same port that will not be wanted any more."""
+        """Our sockets on the same port that will not be wanted any more, or are not already."""
+        unwanted = [
+            (other, acceptor)
+            for other, listening in self._listening.items()
+            if isinstance(other, TcpPlace) and other not in wanted
+            for acceptor in listening.acceptors
+        ]
         return [
             acceptor.socket
-            for other, listening in self._listening.items()
-            if isinstance(place, TcpPlace)
-            and isinstance(other, TcpPlace)
-            and other.port == place.port
-            and other not in wanted
-            for acceptor in listening.acceptors
+            for other, acceptor in [*unwanted, *self._closing]
+            if isinstance(place, TcpPlace) and other.port == place.port
         ]
 
     def apply(self, checked: Checked, opened: Opened) -> None:
@@ -200,9 +209,14 @@ class Serving(Service):
         door.within = within
 
     def _close(self, place: Place) -> None:
-        for acceptor in self._listening.pop(place).acceptors:
-            # Closing the socket would reset whom the kernel has let in already.
-            acceptor.doRead()
+        acceptors = self._listening.pop(place).acceptors
+        if isinstance(place, TcpPlace):
+            for acceptor in acceptors:
+                acceptor.let_in()
+                self._closing.append((place, acceptor))
+            self._reactor.callLater(LET_IN_TIME, self._finish_closing, acceptors)
+            return
+        for acceptor in acceptors:
             acceptor.stop()
         match place:
             case UnixPlace(path=path):
@@ -212,6 +226,11 @@ class Serving(Service):
                     "nobody answers any more on the socket '{name}', which systemd still holds",
                     name=name,
                 )
+
+    def _finish_closing(self, acceptors: Iterable[Acceptor]) -> None:
+        for acceptor in acceptors:
+            acceptor.stop()
+        self._closing = [each for each in self._closing if each[1].fileno() >= 0]
 
     def _resume(self) -> None:
         for listening in self._listening.values():
@@ -230,9 +249,11 @@ class Serving(Service):
         doors = [listening.door for listening in self._listening.values()]
         for place in list(self._listening):
             self._close(place)
-        late = self._reactor.callLater(limits.drain, self._site.abort)
-        # In a turn from now, for what clients have sent until now is in flight too.
-        await deferLater(self._reactor, 0)
+        # What clients have sent until then is in flight too.
+        await deferLater(self._reactor, LET_IN_TIME if self._closing else 0)
+        rest = max(limits.drain - LET_IN_TIME, 0.0)
+        late = self._reactor.callLater(rest, self._site.abort)
+        self._lane.catch_up()
         await self._site.drain()
         if late.active():
             late.cancel()

@@ -16,7 +16,7 @@ from regroute.check import Checked
 from regroute.config.faults import Faulty
 from regroute.networks.spans import Address, parse_address
 from regroute.reactor import Reactor
-from regroute.service import InOrder, Serving
+from regroute.service import LET_IN_TIME, InOrder, Serving
 from regroute.web.accept import Acceptor
 from regroute.web.listening import PassedPlace, TcpPlace, UnixPlace, open_sockets
 from regroute.web.tree import Site
@@ -122,22 +122,15 @@ def test_a_passed_socket_that_is_missing_names_those_that_are_not() -> None:
 # Serving.
 
 
-class SocketReactor(MemoryReactorClock):
-    """A reactor in memory that adopts connections as it adopts ports."""
-
-    def __init__(self) -> None:
-        MemoryReactorClock.__init__(self)
-        self.adopted = 0
-
-    def adoptStreamConnection(self, descriptor: int, family: int, factory: object) -> None:
-        self.adopted += 1
-
-
 class Bed:
-    """A service with the configuration in force, on real sockets that only `turn` accepts from."""
+    """A service with the configuration in force, on real sockets that only `turn` accepts from.
+
+    Connections are counted and closed.
+    """
 
     def __init__(self, listen: str, passed: dict[str, list[int]] | None = None) -> None:
-        self.reactor = SocketReactor()
+        self.reactor = MemoryReactorClock()
+        self.adopted = 0
         self.site: Site = site_of(lambda: SEED_RULES, self.reactor)
         self.service = Serving(
             self.configuration(listen),
@@ -154,26 +147,39 @@ class Bed:
     def start(self) -> "Bed":
         self.service.privilegedStartService()
         self.service.startService()
+        self.count()
         return self
 
     def reload(self, listen: str) -> None:
+        """Let other listeners take force; those that go are accepted from for a moment."""
         new = self.configuration(listen)
         self.service.apply(new, self.service.open(new))
+        self.count()
+
+    def count(self) -> None:
+        """Count the connections of all listeners."""
+        for acceptor in self.acceptors():
+            acceptor.adopt = self._adopt
+
+    def _adopt(self, accepted: socket.socket, name: object) -> None:
+        self.adopted += 1
+        accepted.close()
 
     def turn(self) -> int:
         """Accept what has come, and say how many it were."""
-        before = self.reactor.adopted
+        before = self.adopted
         for acceptor in self.acceptors():
             acceptor.doRead()
-        return self.reactor.adopted - before
+        return self.adopted - before
 
     def acceptors(self) -> list[Acceptor]:
         """Who accepts at the moment."""
-        return [cast("Acceptor", reader) for reader in MemoryReactorClock.getReaders(self.reactor)]
+        readers = MemoryReactorClock.getReaders(self.reactor)
+        return [reader for reader in readers if isinstance(reader, Acceptor)]
 
     def close(self) -> None:
         self.service.stopService()
-        self.reactor.advance(0)
+        self.reactor.advance(LET_IN_TIME)
 
 
 def free_ports(count: int) -> list[int]:
@@ -200,6 +206,7 @@ def test_every_listener_is_accepted_from_once_the_service_runs() -> None:
     assert reaches("::1", two)
     assert bed.turn() == 0
     bed.service.startService()
+    bed.count()
     assert bed.turn() == 2
     bed.close()
 
@@ -217,6 +224,7 @@ def test_a_reload_opens_and_closes_what_changed_alone() -> None:
     one, two, three = free_ports(3)
     bed = Bed(f"[{{port: {one}}}, {{port: {two}}}]").start()
     bed.reload(f"[{{port: {two}}}, {{port: {three}}}]")
+    bed.reactor.advance(LET_IN_TIME)
     assert [reaches("127.0.0.1", port) for port in (one, two, three)] == [False, True, True]
     assert bed.turn() == 2
     bed.close()
@@ -226,6 +234,7 @@ def test_a_reload_moves_a_port_to_another_host() -> None:
     (port,) = free_ports(1)
     bed = Bed(f"[{{port: {port}}}]").start()
     bed.reload(f"[{{port: {port}, host: 127.0.0.1}}]")
+    bed.reactor.advance(LET_IN_TIME)
     assert (reaches("127.0.0.1", port), reaches("::1", port)) == (True, False)
     bed.reload(f"[{{port: {port}}}]")
     assert (reaches("127.0.0.1", port), reaches("::1", port)) == (True, True)
@@ -235,9 +244,43 @@ def test_a_reload_moves_a_port_to_another_host() -> None:
 def test_whom_the_kernel_let_in_is_not_reset_when_a_listener_goes() -> None:
     one, two = free_ports(2)
     bed = Bed(f"[{{port: {one}}}]").start()
-    with socket.create_connection(("127.0.0.1", one)):
+    with socket.create_connection(("127.0.0.1", one)) as client:
+        client.sendall(GET)
         bed.reload(f"[{{port: {two}}}]")
-        assert bed.reactor.adopted == 1
+        bed.reactor.advance(LET_IN_TIME)
+        assert bed.adopted == 1
+    bed.close()
+
+
+@pytest.mark.parametrize("ends", ["reload", "stop"])
+def test_who_has_connected_and_sends_in_a_moment_is_not_reset_when_a_listener_goes(
+    ends: str,
+) -> None:
+    """The kernel holds connections back until their first bytes come."""
+    one, two = free_ports(2)
+    bed = Bed(f"[{{port: {one}}}]").start()
+    with socket.create_connection(("127.0.0.1", one)) as client:
+        assert bed.turn() == 0
+        if ends == "reload":
+            bed.reload(f"[{{port: {two}}}]")
+        else:
+            bed.service.stopService()
+        bed.reactor.advance(LET_IN_TIME / 2)
+        client.sendall(GET)
+        bed.reactor.advance(LET_IN_TIME / 2)
+        assert bed.adopted == 1
+    assert not reaches("127.0.0.1", one)
+    bed.close()
+
+
+def test_a_listener_may_come_back_while_it_goes() -> None:
+    one, two = free_ports(2)
+    bed = Bed(f"[{{port: {one}}}]").start()
+    bed.reload(f"[{{port: {two}}}]")
+    bed.reload(f"[{{port: {one}}}, {{port: {two}}}]")
+    bed.reactor.advance(LET_IN_TIME)
+    assert [reaches("127.0.0.1", port) for port in (one, two)] == [True, True]
+    assert bed.turn() == 2
     bed.close()
 
 
@@ -273,11 +316,13 @@ def test_accepting_pauses_where_there_is_no_room_and_goes_on_by_itself() -> None
     (port,) = free_ports(1)
     bed = Bed(f"[{{port: {port}}}]").start()
     room = 1
-    bed.site.has_room = lambda: bed.reactor.adopted < room  # type: ignore[method-assign]
     for acceptor in bed.acceptors():
-        acceptor._has_room = bed.site.has_room
+        acceptor._room = lambda: room - bed.adopted
     clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
+    for client in clients:
+        client.sendall(GET)
     assert bed.turn() == 1
+    assert bed.turn() == 0
     assert bed.acceptors() == []
     room = 3
     bed.site.when_room()
@@ -297,7 +342,7 @@ def test_stopping_waits_for_what_is_in_flight() -> None:
     bed = stopping()
     idle, busy = Client(site=bed.site), Client(site=bed.site).send(BODY_AWAITED)
     stopped = bed.service.stopService()
-    bed.reactor.advance(0)
+    bed.reactor.advance(LET_IN_TIME)
     assert idle.wire.is_closed
     assert not stopped.called
     busy.send(b"x").end()
@@ -310,7 +355,7 @@ def test_what_was_sent_before_the_stop_is_in_flight() -> None:
     client = Client(site=bed.site)
     stopped = bed.service.stopService()
     client.connection.dataReceived(GET)
-    bed.reactor.advance(0)
+    bed.reactor.advance(LET_IN_TIME)
     assert client.answer().status == 302
     assert client.wire.is_closed
     assert stopped.called
@@ -320,9 +365,10 @@ def test_stopping_waits_no_longer_than_the_drain_time() -> None:
     bed = stopping()
     busy = Client(site=bed.site).send(BODY_AWAITED)
     stopped = bed.service.stopService()
-    bed.reactor.advance(4.9)
+    bed.reactor.advance(LET_IN_TIME)
+    bed.reactor.advance(4.8)
     assert not stopped.called
-    bed.reactor.advance(0.1)
+    bed.reactor.advance(0.101)
     assert busy.wire.is_aborted
     assert stopped.called
 
@@ -334,7 +380,7 @@ def test_a_lame_duck_goes_on_for_a_while() -> None:
     bed.reactor.advance(2.9)
     assert reaches("127.0.0.1", port)
     bed.reactor.advance(0.1)
-    bed.reactor.advance(0)
+    bed.reactor.advance(LET_IN_TIME)
     assert not reaches("127.0.0.1", port)
     assert stopped.called
 

@@ -436,5 +436,7 @@ class Config(Part):
     """A line for each answer: on stdout, in a file, or none."""
     limits: Limits = Limits()
     """How long and how large things may be."""
+    lane: Annotated[bool, scalars.BOOLEAN] = True
+    """Answer plain requests where they come in; false: twisted.web answers all, as fast as it can."""
     tests: tuple[TestFields, ...] = ()
     """Requests and what must come of them: run by check and before every reload."""

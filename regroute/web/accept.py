@@ -7,6 +7,7 @@ leaves what it has no room for to the kernel's queue, and goes on when a connect
 import errno
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from twisted.internet.error import ConnectionDone
@@ -17,6 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..reactor import Reactor
+from .listening import BACKLOG
 
 BURST = 64
 """How many connections are accepted before others get their turn."""
@@ -70,8 +72,18 @@ class Acceptor:
         """Begin to accept."""
         self._reactor.addReader(self)
 
+    def let_in(self) -> None:
+        """Let those in who have connected and sent nothing, as they are to be accepted before
+        `stop`: from now on the kernel waits for nobody's first bytes.
+        """
+        with suppress(OSError):
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 0)
+
     def stop(self) -> None:
-        """Accept no more, and close the socket."""
+        """Accept whom the kernel has let in, for closing would reset them; and nobody more."""
+        for _ in range(BACKLOG // BURST):
+            if not self._accept():
+                break
         self._reactor.removeReader(self)
         self.socket.close()
 
@@ -87,25 +99,30 @@ class Acceptor:
 
     def doRead(self) -> None:
         """Accept what has come."""
+        self._accept()
+
+    def _accept(self) -> bool:
+        """Accept a burst of what has come. Whether there may be more."""
         room = self._room()
         if room <= 0:
             self._wait()
-            return
+            return False
         self._begin()
         for _ in range(min(BURST, room)):
             try:
                 accepted, name = self.socket.accept()
             except BlockingIOError:
-                return
+                return False
             except OSError as error:
                 if error.errno in _EXHAUSTED:
                     _log.warn("accepting pauses: {why}", why=error.strerror)
                     self._wait()
                     self._reactor.callLater(RETRY_TIME, self.resume)
-                    return
+                    return False
                 # That one connection has failed before it was accepted; see accept(2).
                 continue
             self.adopt(accepted, name)
+        return True
 
     def fileno(self) -> int:
         """The listening socket's descriptor."""

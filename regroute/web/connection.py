@@ -41,7 +41,7 @@ _EMPTY_LINES = re.compile(rb"(?:\r\n)*")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _LINE_END = re.compile(rb"\r?\n")
 # What twisted.web must not see, for it is settled before.
-_SETTLED = (b"connection", b"content-length", b"transfer-encoding", b"expect")
+SETTLED = (b"connection", b"content-length", b"transfer-encoding", b"expect")
 
 
 class StreamTransport(Protocol):
@@ -191,7 +191,7 @@ class Connection(HTTPChannel):
         self._set_deadline(None)
         HTTPChannel.lineReceived(self, b"%s %s HTTP/%s" % (head.method, head.target, head.version))
         for name, value in head.fields:
-            if name not in _SETTLED:
+            if name not in SETTLED:
                 HTTPChannel.lineReceived(self, b"%s: %s" % (name, value))
         HTTPChannel.lineReceived(self, b"")
 
@@ -211,8 +211,13 @@ class Connection(HTTPChannel):
         """Go on with the next request, or end the connection."""
         self._is_answering = False
         if not self.persistent:
+            assert self._head is not None
             self.requests.remove(request)
-            self._end()
+            if self._head.persists or self._is_over or self._received:
+                self._end()
+            else:
+                # The client has asked for it, and sends nothing more.
+                self._finish()
             return
         HTTPChannel.requestDone(self, request)
         self._is_idle = True

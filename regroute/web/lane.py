@@ -17,7 +17,7 @@ from select import EPOLLIN, epoll
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
 from twisted.logger import Logger
 from twisted.web.http import datetimeToString
 from zope.interface import implementer
@@ -52,6 +52,8 @@ class Lane:
     def __init__(self, site: Site, reactor: Reactor) -> None:
         self.visitors: dict[int, Visitor | SocketTransport] = {}
         self.memory = Memory(site.rules())
+        self.era = object()
+        """Changes with the rules: what a connection has at hand is of one era."""
         self.is_recording = False
         self.record = site.record
         self.now = 0.0
@@ -60,6 +62,7 @@ class Lane:
         self._reactor = reactor
         self._epoll = epoll()
         self._second = -1
+        self._sweeping: IDelayedCall | None = None
         self.refresh()
 
     def start(self) -> None:
@@ -72,51 +75,61 @@ class Lane:
 
         `refresh` is to be called before a burst of them.
         """
-        data: bytes | None = None
-        if tls is None:
-            with suppress(OSError):
-                data = accepted.recv(SHORT, _DONTWAIT)
-            if data and self._serve_once(accepted, name[0], data):
-                return
-        idle = self._site.limits().idle
-        if tls is None:
-            visitor = Visitor(self, accepted, name, idle)
-        else:
-            visitor = EncryptedVisitor(self, accepted, name, idle, tls)
-        self.visitors[visitor.fd] = visitor
-        self._site.add(visitor)
         try:
-            if data is None:
+            data: bytes | None = None
+            unsent = None
+            if tls is None:
+                with suppress(OSError):
+                    data = accepted.recv(SHORT, _DONTWAIT)
+                if data and (unsent := self._serve_once(accepted, name[0], data)) == b"":
+                    accepted.close()
+                    return
+            idle = self._site.limits().idle
+            if tls is None:
+                visitor = Visitor(self, accepted, name, idle)
+            else:
+                visitor = EncryptedVisitor(self, accepted, name, idle, tls)
+            self.visitors[visitor.fd] = visitor
+            self._site.add(visitor)
+            if unsent is not None:
+                visitor.leave_unsent(unsent, closes=True)
+            elif data is None:
                 visitor.ready(EPOLLIN)
             else:
                 visitor.serve(data)
+            if (current := self.visitors.get(visitor.fd)) is not None:
+                self._epoll.register(visitor.fd, current.mask)
         except Exception:
-            self._fail(visitor)
-        if (current := self.visitors.get(visitor.fd)) is not None:
-            self._epoll.register(visitor.fd, current.mask)
+            self._fail(accepted.fileno())
+            accepted.close()
 
-    def _serve_once(self, accepted: socket.socket, peer: str, data: bytes) -> bool:
-        """Answer and close, where a connection begins with a known head that asks for that.
+    def _serve_once(self, accepted: socket.socket, peer: str, data: bytes) -> bytes | None:
+        """Answer, where a connection begins with a known head that asks to close after it.
 
-        Such a connection costs neither an object nor a place in the epoll.
+        Such a connection costs neither an object nor a place in the epoll. None if it is no such,
+        or else what the kernel has not taken.
         """
         served = self.memory.answers_for(peer).get(data)
         if served is None or not served.closes:
-            return False
+            return None
         began = perf_counter() if self.is_recording else 0.0
-        # What the kernel does not take of so few bytes, to a client that has just come, is lost
-        # with the client.
-        with suppress(OSError):
-            accepted.send(served.before + self.date + served.after, _DONTWAIT)
+        answer = served.before + self.date + served.after
+        try:
+            sent = accepted.send(answer, _DONTWAIT)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            sent = len(answer)
         if self.is_recording:
             self.record_served(served, peer, began)
-        accepted.close()
-        return True
+        return answer[sent:]
 
-    def _fail(self, visitor: Visitor | SocketTransport) -> None:
+    def _fail(self, descriptor: int) -> None:
         """End one connection for a fault of ours: the others must not suffer."""
         _log.failure("a connection of the lane has failed")
-        visitor.abort()
+        # It may have left for the tree before it failed.
+        if (visitor := self.visitors.get(descriptor)) is not None:
+            visitor.abort()
 
     def doRead(self) -> None:
         """Serve a burst of connections that are ready."""
@@ -134,7 +147,12 @@ class Lane:
                     try:
                         visitor.ready(event)
                     except Exception:
-                        self._fail(visitor)
+                        self._fail(descriptor)
+
+    def catch_up(self) -> None:
+        """Serve everyone who has sent something until now."""
+        for _ in range(len(self.visitors) // (BURST * BURSTS) + 1):
+            self.doRead()
 
     def refresh(self) -> None:
         """Look at the clock and at the rules in force: once a burst, not once a request."""
@@ -144,7 +162,10 @@ class Lane:
             self.date = datetimeToString(now)
         rules = self._site.rules()
         if rules is not self.memory.rules:
+            # Connections that stay silent must not keep what was remembered under the old ones.
+            self.memory.forget()
             self.memory = Memory(rules)
+            self.era = object()
         self.is_recording = self._site.is_recording()
 
     def record_served(self, served: Served, peer: str, began: float) -> None:
@@ -161,7 +182,6 @@ class Lane:
 
     def leave(self, visitor: Visitor, received: bytes, unsent: bytes = b"") -> Connection:
         """Hand a connection over to the tree, with all the bytes of it."""
-        self._site.discard(visitor)
         transport = SocketTransport(
             visitor.stream(),
             address_of(visitor.name),
@@ -171,7 +191,11 @@ class Lane:
         )
         self.visitors[visitor.fd] = transport
         connection = self._site.buildProtocol(transport.getPeer())
-        transport.start(connection, received, unsent)
+        try:
+            transport.start(connection, received, unsent)
+        finally:
+            # Not before the connection has been added: the last one to be discarded ends a drain.
+            self._site.discard(visitor)
         return connection
 
     def close(self, visitor: Visitor) -> None:
@@ -186,10 +210,10 @@ class Lane:
 
     def _sweep(self) -> None:
         """Close who has been idle for too long: one timer for all of them."""
-        now = self._reactor.seconds()
-        for visitor in list(self.visitors.values()):
-            visitor.sweep(now)
         self._sweeping = self._reactor.callLater(SWEEP_TIME, self._sweep)
+        self.refresh()
+        for visitor in list(self.visitors.values()):
+            visitor.sweep(self.now)
 
     # What the reactor and the transports ask for.
 
@@ -217,5 +241,6 @@ class Lane:
     def stop(self) -> None:
         """Serve nobody any more."""
         self._reactor.removeReader(self)
-        self._sweeping.cancel()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
         self._epoll.close()

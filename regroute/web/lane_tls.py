@@ -25,7 +25,7 @@ class LaneTLS:
 
     def replace(self, certificates: Iterable[Certificate]) -> None:
         """Use these certificates, the first as the default, for what connects from now on."""
-        self._contexts = ByName((each.names, _certified(each)) for each in certificates)
+        self._contexts = ByName((each.names, certified(each)) for each in certificates)
 
     def context(self) -> ssl.SSLContext:
         """Where a connection begins. It has the keys of session tickets, which outlive a reload."""
@@ -52,8 +52,11 @@ def _new_context() -> ssl.SSLContext:
     return context
 
 
-def _certified(certificate: Certificate) -> ssl.SSLContext:
-    """A context with a certificate, which `ssl` reads from a file: here, one in memory."""
+def certified(certificate: Certificate) -> ssl.SSLContext:
+    """A context with a certificate, which `ssl` reads from a file: here, one in memory.
+
+    Raises `ValueError` where OpenSSL does not take it; the two libraries may have two of them.
+    """
     context = _new_context()
     descriptor = os.memfd_create("regroute-certificate")
     try:
@@ -64,6 +67,8 @@ def _certified(certificate: Certificate) -> ssl.SSLContext:
             certificate.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
         )
         context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+    except ssl.SSLError as error:
+        raise ValueError(f"OpenSSL does not take the certificate: {error.reason}") from None
     finally:
         os.close(descriptor)
     return context

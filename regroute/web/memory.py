@@ -5,6 +5,7 @@ answer. What is remembered is right for every client of the same networks, for n
 client decides, and it is forgotten with its rule set.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from twisted.logger import Logger
@@ -12,16 +13,17 @@ from twisted.logger import Logger
 from ..access_log import Entry
 from ..answers import Refusal
 from ..clients import peer_address
-from ..respond import respond
+from ..respond import Lines, respond
 from ..rules import RuleSet
 from . import wire
+from .connection import SETTLED
 from .strict import END, Head, read_head
 from .tree import entry_of
 
 REMEMBERED = 16_384
 """How many heads with their answers are remembered at the most."""
 REMEMBERED_BYTES = 16 * 2**20
-"""How many bytes these may be."""
+"""How many bytes these may be, as far as they grow with what clients send."""
 
 # What makes a head more than its own end: a body, or another protocol.
 _NOT_PLAIN = {b"content-length", b"transfer-encoding", b"expect", b"upgrade"}
@@ -50,8 +52,8 @@ class Memory:
         self.rules = rules
         self._by_peer: dict[str, dict[bytes, Served]] = {}
         self._by_networks: dict[frozenset[str], dict[bytes, Served]] = {}
-        self._count = 0
-        self._bytes = 0
+        self.count = 0
+        self.size = 0  # in bytes
 
     def answers_for(self, peer: str) -> dict[bytes, Served]:
         """What is remembered for a peer, by the socket's text of its address."""
@@ -65,13 +67,16 @@ class Memory:
 
     def recognise(self, data: bytes, peer: str, head_size: float) -> Served | None:
         """The answer to one whole, plain head; None for whatever else it is."""
-        if data.find(END) != len(data) - len(END) or len(data) > head_size:
+        if not data.endswith(END) or data.find(END) < len(data) - len(END):
+            return None
+        if len(data) > head_size:
             return None
         try:
             head = read_head(data)
             if not _is_plain(head):
                 return None
-            response = respond(self.rules, peer, head.method, head.target, head.lines)
+            lines = _unsettled(head).lines
+            response = respond(self.rules, peer, head.method, head.target, lines)
         except Refusal:
             return None
         except Exception:
@@ -86,28 +91,39 @@ class Memory:
             before,
             after if head.method == b"HEAD" else after + answer.body,
             not head.persists,
-            entry_of(response, head.method, head.target, head.lines, head.version),
-            is_peer=not self._names_client(head, peer),
+            entry_of(response, head.method, head.target, lines, head.version),
+            is_peer=not self._names_client(lines, peer),
         )
         if served.is_peer or response.client != peer_address(peer):
             self._keep(self.answers_for(peer), data, served)
         return served
 
-    def _names_client(self, head: Head, peer: str) -> bool:
+    def _names_client(self, lines: Lines, peer: str) -> bool:
         """Whether a proxy of ours says whom it speaks for: that holds for this head alone."""
         clients = self.rules.clients
-        named = head.lines(clients.header.encode("ascii"))
+        named = lines(clients.header.encode("ascii"))
         return bool(named) and clients.trusts(peer_address(peer))
 
     def _keep(self, answers: dict[bytes, Served], head: bytes, served: Served) -> None:
+        # The entry has the head's parts and the Location once more.
+        size = 2 * len(head) + 2 * len(served.before) + len(served.after)
         # All are forgotten where they become too many: whoever floods us has few that matter.
-        self._count += 1
-        self._bytes += 2 * len(head) + len(served.before) + len(served.after)
-        if self._count > REMEMBERED or self._bytes > REMEMBERED_BYTES:
-            for each in self._by_networks.values():
-                each.clear()
-            self._count = self._bytes = 0
+        if self.count >= REMEMBERED or self.size + size > REMEMBERED_BYTES:
+            self.forget()
+        self.count += 1
+        self.size += size
         answers[head] = served
+
+    def forget(self) -> None:
+        """Forget all heads, those too that connections have at hand."""
+        for each in self._by_networks.values():
+            each.clear()
+        self.count = self.size = 0
+
+
+def _unsettled(head: Head) -> Head:
+    """A head with what the rules may see of it, as in the tree."""
+    return replace(head, fields=tuple(field for field in head.fields if field[0] not in SETTLED))
 
 
 def _is_plain(head: Head) -> bool:

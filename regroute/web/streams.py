@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import struct
 from contextlib import suppress
 from typing import Protocol
 
@@ -12,6 +13,8 @@ RECORD = 16 * 1024
 EOF = b""
 
 _DONTWAIT = socket.MSG_DONTWAIT
+# On, and for no time.
+_NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class Stream(Protocol):
@@ -38,6 +41,8 @@ class Stream(Protocol):
         """Close our half. Raises `OSError`."""
 
     def close(self) -> None: ...
+    def reset(self) -> None:
+        """Close, and let the peer know that not all may have come."""
 
 
 class Plain:
@@ -66,6 +71,10 @@ class Plain:
         """Close our half."""
         self._socket.shutdown(socket.SHUT_WR)
 
+    def reset(self) -> None:
+        """Close; the peer gets a reset."""
+        _reset(self._socket)
+
 
 class Encrypted:
     """TLS on a socket, with memory in between: a record is read with one call of the kernel."""
@@ -76,6 +85,7 @@ class Encrypted:
         self.is_handshaking = True
         self.fileno = accepted.fileno
         self.close = accepted.close
+        self._socket = accepted
         self._incoming = ssl.MemoryBIO()
         outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, outgoing, server_side=True)
@@ -95,33 +105,33 @@ class Encrypted:
         self._feed(raw)
         try:
             if self.is_handshaking:
-                self._shake_hands()
+                self._tls.do_handshake()
+                self.is_handshaking = False
+                self.flush()
             data = self._decrypt(RECORD)
         except ssl.SSLWantReadError:
+            # Our part of the handshake, or what is to be said to the client's new keys.
+            self.flush()
             raise BlockingIOError from None
         except ssl.SSLZeroReturnError:
             return EOF
         except ssl.SSLError:
+            # The alert that says what is wrong.
+            self.flush()
             raise ConnectionAbortedError from None
         return data + self._read_rest() if self._incoming.pending else data
-
-    def _shake_hands(self) -> None:
-        try:
-            self._tls.do_handshake()
-            self.is_handshaking = False
-        finally:
-            # An alert, if nothing else.
-            self.flush()
 
     def _read_rest(self) -> bytes:
         data = b""
         try:
             while more := self._decrypt(RECORD):
                 data += more
+            # close_notify.
+            self.has_ended = True
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError:
-            # close_notify, or what nobody can read: either way there is no more.
+            # What nobody can read: there is no more that counts.
             self.has_ended = True
         return data
 
@@ -162,3 +172,13 @@ class Encrypted:
         with suppress(ssl.SSLError):
             self._tls.unwrap()
         self.flush()
+
+    def reset(self) -> None:
+        """Close; the peer gets a reset."""
+        _reset(self._socket)
+
+
+def _reset(connected: socket.socket) -> None:
+    with suppress(OSError):
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    connected.close()

@@ -4,7 +4,6 @@ It does what Twisted's own TCP transport does, but sends at once, in the callbac
 request, and is driven by the lane's epoll.
 """
 
-import socket
 from collections.abc import Iterable
 from contextlib import suppress
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
@@ -76,9 +75,10 @@ class SocketTransport:
         self._unsent = unsent
         self._is_corked = True
         protocol.makeConnection(self)
-        if received:
+        if received and self.connected:
             protocol.dataReceived(received)
         self._uncork()
+        self._check_end()
 
     def sweep(self, now: float) -> None:
         """Nothing: the protocol keeps its own deadlines."""
@@ -89,8 +89,17 @@ class SocketTransport:
         """The stream is ready for reading, for writing, or broken."""
         if event & EPOLLOUT:
             self._flush()
-        if event & (EPOLLIN | EPOLLHUP | EPOLLERR) and self.connected and self._is_reading:
+        if not (event & (EPOLLIN | EPOLLHUP | EPOLLERR) and self.connected):
+            return
+        if self._wants_to_read:
             self._receive()
+        elif event & (EPOLLHUP | EPOLLERR):
+            # The epoll would tell it again and again; nothing can be sent any more.
+            self._lose(Failure(ConnectionLost()))
+
+    @property
+    def _wants_to_read(self) -> bool:
+        return self._is_reading and not (self._has_ended or self.disconnecting)
 
     def _receive(self) -> None:
         try:
@@ -106,14 +115,17 @@ class SocketTransport:
         self._is_corked = True
         self._protocol.dataReceived(data)
         self._uncork()
-        if self.stream.has_ended and self.connected:
+        self._check_end()
+
+    def _check_end(self) -> None:
+        """Tell of an end that has come together with bytes before it."""
+        if self.stream.has_ended and self.connected and not self._has_ended:
             self._end()
 
     def _end(self) -> None:
         self._has_ended = True
-        self._rewatch()
         half = IHalfCloseableProtocol(self._protocol, None)
-        if half is None or self.disconnecting:
+        if half is None:
             self._lose(Failure(ConnectionDone()))
             return
         self._is_corked = True
@@ -129,7 +141,7 @@ class SocketTransport:
 
     def write(self, data: bytes) -> None:
         """Send bytes as soon as the kernel takes them."""
-        if not self.connected or self._is_shutting or self.disconnecting:
+        if not self.connected or self._has_shut:
             return
         self._unsent += data
         if not self._is_corked:
@@ -185,6 +197,8 @@ class SocketTransport:
     # Sending.
 
     def _flush(self) -> None:
+        if not self.connected:
+            return
         try:
             self.stream.flush()
             while self._unsent:
@@ -214,22 +228,22 @@ class SocketTransport:
 
     def _finish(self) -> None:
         """All is sent: close what is to be closed."""
-        if self.disconnecting:
-            self._lose(Failure(ConnectionDone()))
-        elif self._is_shutting and not self._has_shut:
+        if (self.disconnecting or self._is_shutting) and not self._has_shut:
             self._has_shut = True
             try:
                 self.stream.shut()
             except OSError:
                 self._lose(Failure(ConnectionLost()))
                 return
-            if (half := IHalfCloseableProtocol(self._protocol, None)) is not None:
+            half = IHalfCloseableProtocol(self._protocol, None)
+            if half is not None and not self.disconnecting:
                 half.writeConnectionLost()
+        if self.disconnecting and not self.stream.is_clogged:
+            self._lose(Failure(ConnectionDone()))
 
     def _rewatch(self) -> None:
-        is_reading = self._is_reading and not self._has_ended
         is_writing = self._unsent or self.stream.is_clogged
-        mask = (EPOLLIN if is_reading else 0) | (EPOLLOUT if is_writing else 0)
+        mask = (EPOLLIN if self._wants_to_read else 0) | (EPOLLOUT if is_writing else 0)
         if mask != self.mask:
             self.mask = mask
             self._poller.watch(self, mask)
@@ -242,18 +256,27 @@ class SocketTransport:
         self._unsent = b""
         self._poller.forget(self)
         if why.check(ConnectionAborted):
-            _reset_on_close(self.fd)
-        elif why.check(ConnectionDone) and not self._has_shut:
-            with suppress(OSError):
-                self.stream.shut()
-        self.stream.close()
+            self.stream.reset()
+        else:
+            if why.check(ConnectionDone) and not self._has_shut:
+                with suppress(OSError):
+                    self.stream.shut()
+            self.stream.close()
         self._clock.callLater(0, self._protocol.connectionLost, why)
 
     # IConsumer and IPushProducer.
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
-        """Tell a producer when to pause; it produces by itself."""
+        """Tell a producer when to pause. It has to be one that produces by itself."""
+        if self._producer is not None:
+            raise RuntimeError("there is a producer already, which was never unregistered")
+        if not streaming:
+            raise ValueError("this transport does not ask for what a producer has")
+        if not self.connected:
+            producer.stopProducing()
+            return
         self._producer = IPushProducer(producer)
+        self._is_producer_paused = False
 
     def unregisterProducer(self) -> None:
         """Tell it nothing more."""
@@ -274,12 +297,6 @@ class SocketTransport:
     def stopProducing(self) -> None:
         """Close."""
         self.loseConnection()
-
-
-def _reset_on_close(descriptor: int) -> None:
-    with socket.socket(fileno=descriptor) as borrowed:
-        borrowed.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-        borrowed.detach()
 
 
 def address_of(name: tuple[str, int] | tuple[str, int, int, int]) -> IPv4Address | IPv6Address:

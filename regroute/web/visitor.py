@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from .connection import PROXY_IDLE_TIME
 from .lane_tls import LaneTLS
-from .memory import Memory, Served
+from .memory import Served
 from .streams import Encrypted, Plain, Stream
 from .tls import HANDSHAKE_TIME
 
@@ -33,8 +33,8 @@ class Visitor:
 
     __slots__ = (
         "_answers",
+        "_era",
         "_lane",
-        "_memory",
         "_receive",
         "_send",
         "fd",
@@ -46,7 +46,7 @@ class Visitor:
 
     def __init__(self, lane: Lane, accepted: socket.socket, name: Name, patience: float) -> None:
         self._lane = lane
-        self._memory: Memory | None = None
+        self._era: object = None
         self._answers: dict[bytes, Served] = {}
         self.socket = accepted
         self._receive: Callable[[int, int], bytes] = accepted.recv
@@ -81,8 +81,8 @@ class Visitor:
             lane.close(self)
             return
         began = perf_counter() if lane.is_recording else 0.0
-        if self._memory is not lane.memory:
-            self._memory = lane.memory
+        if self._era is not lane.era:
+            self._era = lane.era
             self._answers = lane.memory.answers_for(self.name[0])
         served = self._answers.get(data)
         if served is None and (served := lane.recognise(data, self.name[0])) is None:
@@ -99,17 +99,21 @@ class Visitor:
         if lane.is_recording:
             lane.record_served(served, self.name[0], began)
         if sent != len(answer):
-            self._leave_unsent(answer[sent:] if sent >= 0 else b"", served)
+            if sent < 0:
+                lane.close(self)
+            else:
+                self.leave_unsent(answer[sent:], closes=served.closes)
         elif served.closes:
-            lane.close(self)
+            self._finish()
 
-    def _leave_unsent(self, unsent: bytes, served: Served) -> None:
+    def _finish(self) -> None:
+        """Close, for all is sent."""
+        self._lane.close(self)
+
+    def leave_unsent(self, unsent: bytes, *, closes: bool) -> None:
         """The kernel has not taken all: the tree's transport waits until it does."""
-        if not unsent:
-            self._lane.close(self)
-            return
         connection = self._lane.leave(self, b"", unsent)
-        if served.closes:
+        if closes:
             connection.drain()
 
     def sweep(self, now: float) -> None:
@@ -122,11 +126,8 @@ class Visitor:
             self._lane.close(self)
 
     def drain(self) -> None:
-        """Answer what has come, and end as the tree ends connections."""
-        if self.fd in self._lane.visitors:
-            self.ready(EPOLLIN)
-        if self.fd in self._lane.visitors:
-            self._lane.leave(self, b"").drain()
+        """Close: whatever is in flight is the tree's."""
+        self._lane.close(self)
 
     def abort(self) -> None:
         """Close at once."""
@@ -136,13 +137,12 @@ class Visitor:
 class EncryptedVisitor(Visitor):
     """A visitor over TLS. Its handshake has a deadline of its own."""
 
-    __slots__ = ("_encrypted", "_idle_time")
+    __slots__ = ("_encrypted",)
 
     def __init__(
         self, lane: Lane, accepted: socket.socket, name: Name, patience: float, tls: LaneTLS
     ) -> None:
-        super().__init__(lane, accepted, name, HANDSHAKE_TIME)
-        self._idle_time = patience
+        super().__init__(lane, accepted, name, patience)
         self._encrypted = Encrypted(accepted, tls.context())
         self._receive = self._encrypted.receive
         self._send = self._encrypted.send
@@ -154,17 +154,27 @@ class EncryptedVisitor(Visitor):
     def ready(self, event: int) -> None:
         """Go on with the handshake, or serve what has come."""
         super().ready(event)
-        if self._lane.visitors.get(self.fd) is self:
-            if self._encrypted.has_ended:
-                self._lane.close(self)
-            elif self._encrypted.is_clogged:
+        encrypted = self._encrypted
+        is_done = encrypted.is_clogged or encrypted.has_ended
+        if is_done and self._lane.visitors.get(self.fd) is self:
+            if encrypted.is_clogged:
                 self._lane.leave(self, b"")
+            else:
+                self._lane.close(self)
+
+    def _finish(self) -> None:
+        """Close, when all is sent."""
+        if self._encrypted.is_clogged:
+            self.leave_unsent(b"", closes=True)
+        else:
+            super()._finish()
 
     def sweep(self, now: float) -> None:
-        """Close, if nothing has come for too long."""
-        if self.patience == HANDSHAKE_TIME and not self._encrypted.is_handshaking:
-            self.patience = self._idle_time
-        super().sweep(now)
+        """Close, if the handshake takes too long, or nothing has come for too long."""
+        if not self._encrypted.is_handshaking:
+            super().sweep(now)
+        elif now - self.seen >= HANDSHAKE_TIME:
+            self._lane.close(self)
 
     def close(self) -> None:
         """Tell the client, and close."""

@@ -55,6 +55,9 @@ def start(file: Path) -> subprocess.CompletedProcess[str]:
 
 def test_sigterm_ends_an_idle_daemon_with_0(daemon: Daemon) -> None:
     with daemon.connect() as idle:
+        # The kernel tells nobody of a client that has not said anything yet.
+        idle.sendall(b"\r\n")
+        assert daemon.answers()
         daemon.terminate()
         assert daemon.status() == 0
         assert idle.recv(1) == b""

@@ -39,8 +39,15 @@ def test_malformed_syntax_is_answered_and_closed_by_halves() -> None:
     assert client.send(b"x" * 100_000).end().wire.is_closed
 
 
-def test_a_client_that_does_not_close_its_half_is_cut_off() -> None:
+def test_the_last_request_is_closed_after_at_once_where_nothing_more_has_come() -> None:
     client = Client().send(LAST)
+    assert client.answer().closes
+    assert client.wire.is_closed
+    assert not client.wire.is_aborted
+
+
+def test_a_client_that_does_not_close_its_half_is_cut_off() -> None:
+    client = Client().send(LAST + b"\r\n")
     client.clock.advance(LINGER_TIME - 1)
     client.send(b"more")
     assert not client.wire.is_closed
