@@ -116,8 +116,8 @@ class Lines(Service):
         deadline = self._reactor.seconds() + STOP_TIME
         while (error := self._push()) and _is_full(error) and self._reactor.seconds() < deadline:
             await deferLater(self._reactor, RETRY_TIME)
-        if self._lines:
-            self._lose_all()
+        self._lose_all()
+        if self.lost != self._told:
             self._next_report = float("-inf")  # nobody could ask for the number later
             self._report(error)
         if self._outlet is not None:

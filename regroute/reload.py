@@ -7,6 +7,7 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
+from .certificates import Certificate
 from .check import Checked
 from .compile import rule_name
 from .config.faults import Faulty
@@ -103,9 +104,13 @@ def describe_changes(before: Checked, after: Checked) -> str:
     for key in ("listen", "clients", "access_log", "limits"):
         if getattr(before.config, key) != getattr(after.config, key):
             parts.append(f"{key} changed")
-    if before.certificates != after.certificates:
+    if _certificates(before) != _certificates(after):
         parts.append("certificates changed")
     return ", ".join(parts) or "nothing changed"
+
+
+def _certificates(checked: Checked) -> list[Certificate]:
+    return [certificate for listener in checked.certificates for certificate in listener]
 
 
 def _rules(config: Config) -> dict[str, object]:

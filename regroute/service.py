@@ -83,6 +83,7 @@ class Serving(Service):
         self._reactor = reactor
         self._listening: dict[Place, Listening] = {}
         self._opened = Opened()
+        self._is_closed = False  # for good, while what is in flight ends
         site.when_room = self._resume
 
     def privilegedStartService(self) -> None:
@@ -111,7 +112,7 @@ class Serving(Service):
                 try:
                     for certificate in checked.certificates[position]:
                         new_context(certificate)
-                    if place not in self._listening:
+                    if place not in self._listening and not self._is_closed:
                         beside = self._leaving(place, wanted)
                         opened.sockets[place] = open_sockets(place, self._passed, beside)
                 except (OSError, ValueError) as error:
@@ -137,6 +138,8 @@ class Serving(Service):
 
     def apply(self, checked: Checked, opened: Opened) -> None:
         """Listen where `checked` says, with what `open` has opened for it. Cannot fail."""
+        if self._is_closed:
+            return
         wanted = {
             place_of(listener): position for position, listener in enumerate(checked.config.listen)
         }
@@ -169,7 +172,10 @@ class Serving(Service):
             within = TLSFactory(door.tls, within, self._reactor)
         if listener.proxy_protocol:
             deadline = checked.config.limits.head
-            within = AnnouncedFactory(within, self._trusts, deadline, self._reactor)
+            within = AnnouncedFactory(
+                within, self._trusts, deadline, self._reactor, self._site.waiting
+            )
+            within.when_lost = self._resume
         door.within = within
 
     def _close(self, place: Place) -> None:
@@ -201,6 +207,7 @@ class Serving(Service):
         if limits.lame_duck:
             await deferLater(self._reactor, limits.lame_duck)
         doors = [listening.door for listening in self._listening.values()]
+        self._is_closed = True
         for place in list(self._listening):
             self._close(place)
         late = self._reactor.callLater(limits.drain, self._site.abort)

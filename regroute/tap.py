@@ -3,13 +3,13 @@
 import os
 import signal
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from twisted.application.service import IService, IServiceCollection, Service
+from twisted.application.service import IService, IServiceCollection, MultiService, Service
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import ILogObserver, textFileLogObserver
 from twisted.python import usage
@@ -56,7 +56,8 @@ def makeService(options: Options, reactor: Reactor | None = None) -> IService:
         current.checked, site, current.trusts, passed_sockets(os.environ, os.getpid()), reactor
     )
     reload = Reload(current, path, shown, serving, recorder, supervised)
-    reactor.callWhenRunning(supervised.ready, "serving")
+    # In another turn: when the reactor begins to run, signals are still being claimed.
+    reactor.callWhenRunning(reactor.callLater, 0, supervised.ready, "serving")
     reactor.addSystemEventTrigger("before", "shutdown", supervised.stopping)
     log_warnings(current.checked)
     # In the order of their starts; they stop the other way round.
@@ -68,15 +69,25 @@ def makeService(options: Options, reactor: Reactor | None = None) -> IService:
         recorder,
         serving,
     ]
-    return Daemon(services, _log_observer(options))
+    twistd = getattr(options, "parent", None) or {}
+    return Daemon(services, _log_observer(twistd), twistd)
 
 
 class Daemon(InOrder):
-    """The whole, which brings its own log observer, if any, to the application."""
+    """The whole, which brings its own log observer, if any, to the application.
 
-    def __init__(self, services: Iterable[IService], observer: ILogObserver | None) -> None:
+    `twistd` are the options of the program that runs it.
+    """
+
+    def __init__(
+        self,
+        services: Iterable[IService],
+        observer: ILogObserver | None,
+        twistd: Mapping[str, Any],
+    ) -> None:
         InOrder.__init__(self, services)
         self._observer = observer
+        self._twistd = twistd
 
     def setServiceParent(self, parent: IServiceCollection) -> None:
         """Become part of the application."""
@@ -84,10 +95,37 @@ class Daemon(InOrder):
         if self._observer is not None and isinstance(parent, Componentized):
             Componentized.setComponent(parent, ILogObserver, self._observer)
 
+    def privilegedStartService(self) -> None:
+        """Start what needs privileges."""
+        with _tell_failure(self._twistd):
+            MultiService.privilegedStartService(self)
 
-def _log_observer(options: Options) -> ILogObserver | None:
+    def startService(self) -> None:
+        """Start the services, the first one first."""
+        with _tell_failure(self._twistd):
+            MultiService.startService(self)
+
+
+@contextmanager
+def _tell_failure(twistd: Mapping[str, Any]) -> Iterator[None]:
+    """Where a daemon in the background cannot start, tell the process that waits for it.
+
+    twistd does so for an `Exception` alone: after a `SystemExit` it would wait for ever, and leave
+    its pid file.
+    """
+    try:
+        yield
+    except SystemExit as failure:
+        if (waiting := twistd.get("statusPipe")) is not None:
+            # It reads so much and no more, and begins to print at the third byte.
+            os.write(waiting, f"1 {failure}".encode("ascii", "replace")[:100])
+        if pid_file := twistd.get("pidfile"):
+            Path(pid_file).unlink(missing_ok=True)
+        raise
+
+
+def _log_observer(twistd: Mapping[str, Any]) -> ILogObserver | None:
     """Where twistd would log to standard output, which is the access log's, standard error."""
-    twistd = getattr(options, "parent", None) or {}
     if not twistd.get("nodaemon") or twistd.get("logfile") or twistd.get("syslog"):
         return None
     return textFileLogObserver(sys.stderr)

@@ -19,6 +19,8 @@ from ..reactor import Reactor
 
 BURST = 64
 """How many connections are accepted before others get their turn."""
+QUIET_TIME = 60.0
+"""How long no more is logged of what a descriptor is missing for, in seconds."""
 RETRY_TIME = 1.0
 """How long accepting pauses when descriptors or memory have run out, in seconds: what took them may
 not be a connection of ours, so that none of ours will tell when there are more."""
@@ -44,6 +46,8 @@ class Acceptor:
         self._has_room = has_room
         self._reactor = reactor
         self._is_waiting = False
+        self._held: socket.socket | None = None
+        self._quiet_until = 0.0
 
     def start(self) -> None:
         """Begin to accept."""
@@ -52,7 +56,12 @@ class Acceptor:
     def stop(self) -> None:
         """Accept no more, and close the socket."""
         self._reactor.removeReader(self)
+        self._close()
+
+    def _close(self) -> None:
         self.socket.close()
+        if self._held is not None:
+            self._held.close()
 
     def resume(self) -> None:
         """Go on, if there was no room and there is some now."""
@@ -64,9 +73,26 @@ class Acceptor:
         self._is_waiting = True
         self._reactor.removeReader(self)
 
+    def _pause(self, error: OSError) -> None:
+        now = self._reactor.seconds()
+        if now >= self._quiet_until:
+            self._quiet_until = now + QUIET_TIME
+            _log.warn(
+                "accepting pauses: {why} (silent about more for {seconds:g} s)",
+                why=error.strerror,
+                seconds=QUIET_TIME,
+            )
+        self._wait()
+        self._reactor.callLater(RETRY_TIME, self.resume)
+
     def doRead(self) -> None:
         """Accept what has come."""
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._adopt(held)
         for _ in range(BURST):
+            if self._held is not None:
+                return
             if not self._has_room():
                 self._wait()
                 return
@@ -76,22 +102,25 @@ class Acceptor:
                 return
             except OSError as error:
                 if error.errno in _EXHAUSTED:
-                    _log.warn("accepting pauses: {why}", why=error.strerror)
-                    self._wait()
-                    self._reactor.callLater(RETRY_TIME, self.resume)
+                    self._pause(error)
                     return
                 # That one connection has failed before it was accepted; see accept(2).
                 continue
-            with accepted:
-                self._adopt(accepted)
+            self._adopt(accepted)
 
     def _adopt(self, accepted: socket.socket) -> None:
         accepted.setblocking(False)
         try:
             self._reactor.adoptStreamConnection(accepted.fileno(), accepted.family, self.factory)
         except OSError as error:
-            # The client has gone already, or there is no descriptor to duplicate its to.
+            if error.errno in _EXHAUSTED:
+                # It is adopted as a duplicate, which has to wait for its descriptor.
+                self._held = accepted
+                self._pause(error)
+                return
+            # The client has gone already.
             _log.debug("a connection is lost before it begins: {why}", why=error.strerror)
+        accepted.close()
 
     def fileno(self) -> int:
         """The listening socket's descriptor."""
@@ -103,4 +132,4 @@ class Acceptor:
 
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008  # as in Twisted's own interface
         """The reactor has ended."""
-        self.socket.close()
+        self._close()

@@ -21,6 +21,7 @@ from ..rules import RuleSet
 from ..target import means_v2
 from . import wire
 from .connection import Connection
+from .proxy_protocol import Announced
 from .strict import Head
 
 Record: TypeAlias = Callable[[Entry], None]
@@ -109,6 +110,8 @@ class Site(server.Site):
         front = Front(rules, record, reactor)
         server.Site.__init__(self, front, reactor=reactor, parsePOSTFormSubmission=False)
         self.connections: set[Connection] = set()
+        # What has been accepted but is no connection of ours yet; it needs room as well.
+        self.waiting: set[Announced] = set()
         self.limits = limits
         self.record = record
         self.when_room: Callable[[], None] = lambda: None
@@ -125,7 +128,8 @@ class Site(server.Site):
 
     def has_room(self) -> bool:
         """Whether there may be another connection."""
-        return len(self.connections) < (self.limits().connections or self._room)
+        room = min(self.limits().connections or self._room, self._room)
+        return len(self.connections) + len(self.waiting) < room
 
     def trusts(self, peer: IAddress) -> bool:
         """Whether a peer is a proxy of ours, in front of many clients."""
