@@ -101,7 +101,7 @@ class _Stages:
             content = read_list(file)
         except OSError as error:
             self._fault(("networks", name, "file"), f"cannot read '{file}': {error.strerror}")
-        except ValueError:
+        except UnicodeError:
             self._fault(("networks", name, "file"), f"'{file}' is not UTF-8 text")
         else:
             entries = list(parse_lines(content.text))

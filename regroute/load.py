@@ -1,5 +1,7 @@
 """Read a configuration and the files that it names. The one way in from the file system."""
 
+import errno
+import os
 from pathlib import Path
 
 from .check import Checked, ListFile, check
@@ -13,16 +15,23 @@ def load(path: Path, shown: str | None = None) -> Checked:
     """
     file = str(path) if shown is None else shown
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = _read(path).decode("utf-8")
     except OSError as error:
         raise Faulty([Fault(file, 1, 1, f"cannot read it: {error.strerror}")]) from None
     except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise Faulty([Fault(file, line, 1, "this is not UTF-8 text")]) from None
+        before = error.object[: error.start]
+        place = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
+        raise Faulty([Fault(file, *place, "this is not UTF-8 text")]) from None
 
     def read_list(name: str) -> ListFile:
-        return ListFile(
-            str(Path(file).parent / name), (path.parent / name).read_bytes().decode("utf-8")
-        )
+        return ListFile(str(Path(file).parent / name), _read(path.parent / name).decode("utf-8"))
 
     return check(text, file, read_list)
+
+
+def _read(path: Path) -> bytes:
+    """A regular file's content: another one may have no end, or keep the daemon waiting."""
+    if path.exists() and not path.is_file():
+        reason = os.strerror(errno.EISDIR) if path.is_dir() else "Not a regular file"
+        raise OSError(errno.EINVAL, reason)
+    return path.read_bytes()

@@ -22,6 +22,13 @@ BACKLOG = 1024
 """How many connections the kernel may hold that the daemon has not accepted yet."""
 
 
+class CannotListen(SystemExit, Exception):  # named for what happened
+    """The end of a start, without a traceback.
+
+    An `Exception` too: only for those does twistd, in the background, tell its parent and tidy up.
+    """
+
+
 class Serving(Service):
     """Listens while it runs; when it stops, what is in flight ends first."""
 
@@ -47,7 +54,7 @@ class Serving(Service):
                     # Python's own text ends with the address in a form of its own.
                     reason=os.strerror(error.errno or 0),
                 )
-                raise SystemExit(1) from None
+                raise CannotListen(1) from None
             with bound:
                 port = self._reactor.adoptStreamPort(
                     bound.fileno(),

@@ -241,7 +241,9 @@ class Connection(HTTPChannel):
             method, target = self._head.method, self._head.target
         else:
             line = _LINE_END.split(self._received[:HEAD_SIZE], maxsplit=1)[0]
-            method, _, rest = line.partition(b" ")
+            method, space, rest = line.partition(b" ")
+            if not space:
+                method = b""
             target = rest.partition(b" ")[0]
         answer = refuse(refusal.status, refusal.message, under_v2=means_v2(target))
         self._write(answer, is_head=method == b"HEAD")
