@@ -15,6 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from .outlets import Outlet
+from .starting import CannotStart
 
 BATCH = 64 * 1024
 """How many bytes are gathered before they are written at once."""
@@ -99,7 +100,7 @@ class Lines(Service):
         except OSError as error:
             message = f"regroute: cannot open {self._shown}: {error.strerror}"
             self._log.critical("{message}", message=message)
-            raise SystemExit(message) from None
+            raise CannotStart(message) from None
         Service.startService(self)
         self._limit = BATCH
 

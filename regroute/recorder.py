@@ -14,6 +14,7 @@ from .config.faults import Faulty
 from .config.schema import LogFile
 from .lines import Lines, NoLines
 from .outlets import open_file, open_stdout
+from .starting import CannotStart
 
 Sink = Lines | NoLines
 
@@ -39,7 +40,7 @@ class Recorder(Service):
         try:
             self.apply(self._checked, self.open(self._checked))
         except Faulty as faulty:
-            raise SystemExit(str(faulty)) from None
+            raise CannotStart(str(faulty)) from None
 
     def open(self, checked: Checked) -> Sink | None:
         """Open what `checked` records to, if that is not the log in force; raises `Faulty`."""

@@ -59,6 +59,7 @@ class Reload:
         """Read, check and swap; a fault changes nothing and is logged as `check` prints it."""
         self.supervised.reloading()
         self.recorder.reopen()
+        state = "the reload has failed: the old rules stay in force"
         try:
             state = self._replace()
         except Faulty as faulty:

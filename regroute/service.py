@@ -18,6 +18,7 @@ from .config.faults import Fault, Faulty
 from .config.schema import Listener
 from .networks.spans import Address
 from .reactor import Reactor
+from .starting import CannotStart
 from .web.accept import Acceptor
 from .web.listening import PassedPlace, Place, TcpPlace, UnixPlace, open_sockets, place_of
 from .web.proxy_protocol import AnnouncedFactory
@@ -92,9 +93,7 @@ class Serving(Service):
         try:
             self._opened = self.open(self._checked)
         except Faulty as faulty:
-            for fault in faulty.faults:
-                self._log.critical("{fault}", fault=str(fault))
-            raise SystemExit(str(faulty)) from None
+            raise CannotStart(str(faulty)) from None
 
     def startService(self) -> None:
         """Begin to accept."""

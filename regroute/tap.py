@@ -3,13 +3,13 @@
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from twisted.application.service import IService, IServiceCollection, MultiService, Service
+from twisted.application.service import IService, IServiceCollection, Service
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import ILogObserver, textFileLogObserver
 from twisted.python import usage
@@ -70,58 +70,21 @@ def makeService(options: Options, reactor: Reactor | None = None) -> IService:
         serving,
     ]
     twistd = getattr(options, "parent", None) or {}
-    return Daemon(services, _log_observer(twistd), twistd)
+    return Daemon(services, _log_observer(twistd))
 
 
 class Daemon(InOrder):
-    """The whole, which brings its own log observer, if any, to the application.
+    """The whole, which brings its own log observer, if any, to the application."""
 
-    `twistd` are the options of the program that runs it.
-    """
-
-    def __init__(
-        self,
-        services: Iterable[IService],
-        observer: ILogObserver | None,
-        twistd: Mapping[str, Any],
-    ) -> None:
+    def __init__(self, services: Iterable[IService], observer: ILogObserver | None) -> None:
         InOrder.__init__(self, services)
         self._observer = observer
-        self._twistd = twistd
 
     def setServiceParent(self, parent: IServiceCollection) -> None:
         """Become part of the application."""
         Service.setServiceParent(self, parent)
         if self._observer is not None and isinstance(parent, Componentized):
             Componentized.setComponent(parent, ILogObserver, self._observer)
-
-    def privilegedStartService(self) -> None:
-        """Start what needs privileges."""
-        with _tell_failure(self._twistd):
-            MultiService.privilegedStartService(self)
-
-    def startService(self) -> None:
-        """Start the services, the first one first."""
-        with _tell_failure(self._twistd):
-            MultiService.startService(self)
-
-
-@contextmanager
-def _tell_failure(twistd: Mapping[str, Any]) -> Iterator[None]:
-    """Where a daemon in the background cannot start, tell the process that waits for it.
-
-    twistd does so for an `Exception` alone: after a `SystemExit` it would wait for ever, and leave
-    its pid file.
-    """
-    try:
-        yield
-    except SystemExit as failure:
-        if (waiting := twistd.get("statusPipe")) is not None:
-            # It reads so much and no more, and begins to print at the third byte.
-            os.write(waiting, f"1 {failure}".encode("ascii", "replace")[:100])
-        if pid_file := twistd.get("pidfile"):
-            Path(pid_file).unlink(missing_ok=True)
-        raise
 
 
 def _log_observer(twistd: Mapping[str, Any]) -> ILogObserver | None:

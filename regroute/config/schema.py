@@ -334,7 +334,8 @@ _OUTCOMES = {
 def _outcome_schema() -> dict[str, Any]:
     def alternative(outcome: str, statuses: tuple[int, ...]) -> dict[str, Any]:
         status = {"enum": [*statuses, *map(str, statuses)]} if statuses else False
-        return {"required": [outcome], "properties": {"status": status}}
+        others = {other: False for other in _OUTCOMES if other != outcome}
+        return {"required": [outcome], "properties": {"status": status, **others}}
 
     return {"oneOf": [alternative(*entry) for entry in _OUTCOMES.items()]}
 

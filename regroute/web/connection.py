@@ -246,7 +246,9 @@ class Connection(HTTPChannel):
             method, target = head.method, head.target
         else:
             line = _LINE_END.split(self._received[: self._head_size], maxsplit=1)[0]
-            method, _, rest = line.partition(b" ")
+            method, space, rest = line.partition(b" ")
+            if not space:
+                method = b""
             target = rest.partition(b" ")[0]
         answer = refuse(refusal.status, refusal.message, under_v2=means_v2(target))
         now = self._reactor.seconds()
