@@ -196,7 +196,7 @@ def test_a_list_that_is_still_empty_is_no_fault() -> None:
     text = "networks: {blocked: {file: empty.txt}, office: 10.0.0.0/8}\nrules:\n"
     text += "  - {client: office, path: /v2/*, to: https://a.example}\n"
     text += "  - {client: blocked, path: /v2/*, to: https://b.example}\n"
-    assert len(checked(text).rules.rules) == 2
+    assert len(checked(text, FILES).rules.rules) == 2
 
 
 def test_every_kind_is_everything() -> None:

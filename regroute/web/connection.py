@@ -246,13 +246,12 @@ class Connection(HTTPChannel):
             method, target = head.method, head.target
         else:
             line = _LINE_END.split(self._received[: self._head_size], maxsplit=1)[0]
-            method, space, rest = line.partition(b" ")
-            if not space:
-                method = b""
+            method, _, rest = line.partition(b" ")
             target = rest.partition(b" ")[0]
         answer = refuse(refusal.status, refusal.message, under_v2=means_v2(target))
         now = self._reactor.seconds()
-        body = b"" if method == b"HEAD" else answer.body
+        # Without a target it is only a word.
+        body = b"" if method == b"HEAD" and target else answer.body
         fields = wire.answer_fields(answer, datetimeToString(now))
         self.transport.write(wire.render_head(answer.status, fields, close=True) + body)
         self.site.record(
