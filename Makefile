@@ -4,16 +4,17 @@ PYTHON ?= python3
 VENV := .venv
 CONFIG := etc/rules.yaml
 PYTEST_ARGS :=
+BENCH_ARGS :=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 # What an installation depends on; it is an editable one, which finds new sources by itself.
 SETUP := Makefile setup.cfg pyproject.toml $(wildcard build_backend/*.py)
 EXTRAS := [test,lint]
-CHECKED := regroute tests twisted/plugins build_backend
+CHECKED := regroute tests twisted/plugins build_backend benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint clean python
+.PHONY: help run test lint bench clean python
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 8
@@ -30,8 +31,11 @@ lint: $(VENV)/.installed-tools ## Check style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy $(CHECKED)
 
+bench: $(VENV)/.installed ## Measure beside nginx, HAProxy, Caddy and Envoy (BENCH_ARGS=--quick …)
+	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
 clean: ## Remove all that these targets made, the virtual environment included
-	rm -rf $(VENV) build dist regroute.egg-info twisted/plugins/dropin.cache \
+	rm -rf $(VENV) benchmarks/.venv build dist regroute.egg-info twisted/plugins/dropin.cache \
 		.mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find $(CHECKED) -name __pycache__ -prune -exec rm -rf {} +
 

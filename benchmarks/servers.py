@@ -143,21 +143,25 @@ NGINX = "nginx"
 
 SERVERS = (
     _nginx_server(NGINX, "", lambda setting, workload: True),
-    _nginx_server("nginx deferred", " deferred", lambda setting, workload: workload.is_new),
+    _nginx_server(
+        "nginx-deferred",
+        " deferred",
+        lambda setting, workload: workload.is_new and not workload.once,
+    ),
     regroute(),
-    Server("HAProxy", "haproxy", "haproxy.cfg", ("-db", "-f", "<<config>>"), _haproxy),
+    Server("haproxy", "haproxy", "haproxy.cfg", ("-db", "-f", "<<config>>"), _haproxy),
     Server(
-        "Caddy",
+        "caddy",
         "caddy",
         "Caddyfile",
         ("run", "--adapter", "caddyfile", "--config", "<<config>>"),
         _caddy,
     ),
     Server(
-        "Envoy, Lua",
+        "envoy",
         "envoy",
         "envoy.yaml",
-        "--concurrency 1 --disable-hot-restart --log-level off -c <<config>>".split(),
+        ("--concurrency", "1", "--disable-hot-restart", "--log-level", "off", "-c", "<<config>>"),
         _envoy,
         # Its Lua knows one address.
         lambda setting, workload: setting.rules().name == "two",

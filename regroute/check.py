@@ -111,7 +111,7 @@ class _Stages:
             text = self._files.read(file).decode("utf-8")
         except OSError as error:
             self._fault(("networks", name, "file"), f"cannot read '{file}': {error.strerror}")
-        except ValueError:
+        except UnicodeError:
             self._fault(("networks", name, "file"), f"'{file}' is not UTF-8 text")
         else:
             entries = list(parse_lines(text))

@@ -2,9 +2,9 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import urlsplit
 
 import click
 
@@ -95,7 +95,7 @@ def explain(
         method,
         os.fsencode(path),
         os.fsencode(host),
-        user_agent,
+        os.fsencode(user_agent).decode("latin-1"),
     )
     click.echo(json.dumps(explanation.as_json()) if as_json else explanation.as_text())
 
@@ -108,11 +108,16 @@ def hosts(config: Path) -> None:
     for rule in _load(config).rules.rules:
         match rule.outcome:
             case To(candidates=candidates):
-                found |= {urlsplit(registry.origin).netloc for registry in candidates}
+                found |= {_authority(registry.origin) for registry in candidates}
             case Fixed(location=location):
-                found.add(urlsplit(location).netloc)
+                found.add(_authority(location))
     for host in sorted(found):
         click.echo(host)
+
+
+def _authority(url: str) -> str:
+    """The host, with its port if it has one, of a URL that has been checked."""
+    return re.split("[/?#]", url.partition("://")[2], maxsplit=1)[0]
 
 
 @main.command()

@@ -15,8 +15,10 @@ from .networks.spans import Address, parse_address, unmapped
 
 LOOPBACK = IPv4Address("127.0.0.1")
 
-_PORT = r"(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]+))?"
+_PORT = r"(?::(?:(?P<port>[0-9]{1,5})|_[A-Za-z0-9._-]+))?"
 _ELEMENT = re.compile(rf"(?:\[(?P<v6>[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)\]|(?P<v4>[0-9.]+)){_PORT}")
+
+_LAST_PORT = 65535
 
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 # Some proxies leave out the quotes that an address with a port or brackets needs (RFC 7239 §6).
@@ -87,6 +89,8 @@ def _read_element(text: str) -> Address:
     """An address with or without a port; IPv6 in brackets, or bare where it has no port."""
     match = _ELEMENT.fullmatch(text)
     try:
+        if match and int(match["port"] or 0) > _LAST_PORT:
+            raise ValueError
         return parse_address((match["v6"] or match["v4"]) if match else text)
     except ValueError:
         raise Refusal(400, "the forwarding field names a client that is no IP address") from None

@@ -15,6 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from .outlets import Outlet
+from .starting import CannotStart
 
 BATCH = 64 * 1024
 """How many bytes are gathered before they are written at once."""
@@ -99,7 +100,7 @@ class Lines(Service):
         except OSError as error:
             message = f"regroute: cannot open {self._shown}: {error.strerror}"
             self._log.critical("{message}", message=message)
-            raise SystemExit(message) from None
+            raise CannotStart(message) from None
         Service.startService(self)
         self._limit = BATCH
 
@@ -116,8 +117,8 @@ class Lines(Service):
         deadline = self._reactor.seconds() + STOP_TIME
         while (error := self._push()) and _is_full(error) and self._reactor.seconds() < deadline:
             await deferLater(self._reactor, RETRY_TIME)
-        if self._lines:
-            self._lose_all()
+        self._lose_all()
+        if self.lost != self._told:
             self._next_report = float("-inf")  # nobody could ask for the number later
             self._report(error)
         if self._outlet is not None:

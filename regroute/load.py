@@ -1,5 +1,7 @@
 """Read a configuration and the files that it names. The one way in from the file system."""
 
+import errno
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,15 +16,24 @@ def load(path: Path, shown: str | None = None) -> Checked:
     """
     file = str(path) if shown is None else shown
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = _read(path).decode("utf-8")
     except OSError as error:
         raise Faulty([Fault(file, 1, 1, f"cannot read it: {error.strerror}")]) from None
     except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise Faulty([Fault(file, line, 1, "this is not UTF-8 text")]) from None
+        before = error.object[: error.start]
+        place = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
+        raise Faulty([Fault(file, *place, "this is not UTF-8 text")]) from None
 
     files = Files(
-        read=lambda name: (path.parent / name).read_bytes(),
+        read=lambda name: _read(path.parent / name),
         show=lambda name: str(Path(file).parent / name),
     )
     return check(text, file, files, datetime.now(UTC))
+
+
+def _read(path: Path) -> bytes:
+    """A regular file's content: another one may have no end, or keep the daemon waiting."""
+    if path.exists() and not path.is_file():
+        reason = os.strerror(errno.EISDIR) if path.is_dir() else "Not a regular file"
+        raise OSError(errno.EINVAL, reason)
+    return path.read_bytes()

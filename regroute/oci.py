@@ -18,6 +18,12 @@ _REFERENCE = re.compile(rf"{_TAG}|{_DIGEST}")
 _DIGEST_ALONE = re.compile(_DIGEST)
 
 
+LONGEST_REPOSITORY = 255
+"""How long a repository's name may be: clients and registries take no longer ones
+(distribution-spec §Pulling manifests).
+"""
+
+
 class Kind(StrEnum):
     """The kinds of end-point, by the distribution-spec's own words."""
 
@@ -50,7 +56,8 @@ def parse_path(path: str) -> Asked:
     if not path.startswith("/v2/"):
         return _OTHER
     asked = _read_end(path.removeprefix("/v2/").split("/"))
-    if asked.repository is None or not _REPOSITORY.fullmatch(asked.repository):
+    name = asked.repository
+    if name is None or len(name) > LONGEST_REPOSITORY or not _REPOSITORY.fullmatch(name):
         return _OTHER
     return asked
 

@@ -28,7 +28,7 @@ class Query:
         The authority of an absolute-form target takes the place of `host` (RFC 9112 §3.2.2).
         """
         field_host = target.parse_host(host)
-        sought = target.parse_target(raw_target)
+        sought = target.parse_target(target.well_formed(method.encode(), raw_target))
         return cls(
             client=client,
             method=method,

@@ -14,6 +14,7 @@ from .config.faults import Faulty
 from .config.schema import LogFile
 from .lines import Lines, NoLines
 from .outlets import open_file, open_stdout
+from .starting import CannotStart
 
 Sink = Lines | NoLines
 
@@ -28,6 +29,11 @@ class Recorder(Service):
         self._sink: Sink = NoLines()
         self._line: Callable[[Entry], bytes] | None = None
 
+    @property
+    def is_recording(self) -> bool:
+        """Whether entries are written at all."""
+        return self._line is not None
+
     def record(self, entry: Entry) -> None:
         """Write an entry down; never waits and never fails."""
         if self._line is not None:
@@ -39,7 +45,7 @@ class Recorder(Service):
         try:
             self.apply(self._checked, self.open(self._checked))
         except Faulty as faulty:
-            raise SystemExit(str(faulty)) from None
+            raise CannotStart(str(faulty)) from None
 
     def open(self, checked: Checked) -> Sink | None:
         """Open what `checked` records to, if that is not the log in force; raises `Faulty`."""

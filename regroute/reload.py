@@ -1,5 +1,6 @@
 """The rules in force, and how a reload replaces them: whole, or not at all."""
 
+import gc
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
+from .certificates import Certificate
 from .check import Checked
 from .compile import rule_name
 from .config.faults import Faulty
@@ -58,6 +60,7 @@ class Reload:
         """Read, check and swap; a fault changes nothing and is logged as `check` prints it."""
         self.supervised.reloading()
         self.recorder.reopen()
+        state = "the reload has failed: the old rules stay in force"
         try:
             state = self._replace()
         except Faulty as faulty:
@@ -79,9 +82,20 @@ class Reload:
         self.serving.apply(checked, opened)
         self.recorder.apply(checked, sink)
         log_warnings(checked)
+        settle()
         state = f"reloaded {self.shown}: {describe_changes(before, checked)}"
         _log.info("{state}", state=state)
         return state
+
+
+def settle() -> None:
+    """Leave what lives as long as the rules out of garbage collections: they would stop everyone.
+
+    Old rules are in cycles, and what is frozen is never freed; so all is looked through first.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 def log_warnings(checked: Checked) -> None:
@@ -103,9 +117,13 @@ def describe_changes(before: Checked, after: Checked) -> str:
     for key in ("listen", "clients", "access_log", "limits"):
         if getattr(before.config, key) != getattr(after.config, key):
             parts.append(f"{key} changed")
-    if before.certificates != after.certificates:
+    if _certificates(before) != _certificates(after):
         parts.append("certificates changed")
     return ", ".join(parts) or "nothing changed"
+
+
+def _certificates(checked: Checked) -> list[Certificate]:
+    return [certificate for listener in checked.certificates for certificate in listener]
 
 
 def _rules(config: Config) -> dict[str, object]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from .clients import Clients
-from .conditions import Conditions, OneOf
+from .conditions import ClientIn, Conditions, OneOf
 from .networks.table import AddressTable
 from .query import Query
 
@@ -50,6 +50,8 @@ class Ok:
 
 Outcome = To | Fixed | Deny | Ok
 
+_REMEMBERED = 1024  # sets of networks whose rules are remembered
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -66,6 +68,11 @@ class Rule:
         """The methods that it speaks of; None if of all."""
         condition = self.conditions.by_key.get("method")
         return condition.values if isinstance(condition, OneOf) else None
+
+    def may_concern(self, networks: frozenset[str]) -> bool:
+        """Whether it can hold for some request of a client of these networks."""
+        condition = self.conditions.by_key.get("client")
+        return not isinstance(condition, ClientIn) or not condition.names.isdisjoint(networks)
 
 
 @dataclass(frozen=True)
@@ -100,7 +107,24 @@ class RuleSet:
         return Decision(query, rule)
 
     def _first(self, query: Query, networks: frozenset[str]) -> Rule | None:
-        return next((rule for rule in self.rules if rule.conditions.hold(query, networks)), None)
+        for rule in self._candidates(networks):
+            if rule.conditions.hold(query, networks):
+                return rule
+        return None
+
+    def _candidates(self, networks: frozenset[str]) -> tuple[Rule, ...]:
+        """The rules that may concern a client of these networks: mostly few of many."""
+        found = self._remembered.get(networks)
+        if found is None:
+            found = tuple(rule for rule in self.rules if rule.may_concern(networks))
+            if len(self._remembered) >= _REMEMBERED:
+                self._remembered.clear()
+            self._remembered[networks] = found
+        return found
+
+    @cached_property
+    def _remembered(self) -> dict[frozenset[str], tuple[Rule, ...]]:
+        return {}
 
     def _allowed(self, query: Query, networks: frozenset[str]) -> tuple[str, ...]:
         """The methods with which a rule would have served this request: GET and HEAD first."""

@@ -1,11 +1,14 @@
 """The lifetimes of the daemon's sockets and connections, from start over reloads to stop."""
 
+from __future__ import annotations
+
+import select
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from socket import socket
-from typing import Any
+from socket import AF_INET, AF_INET6, socket
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -20,18 +23,30 @@ from .config.faults import Fault, Faulty
 from .config.schema import Listener
 from .networks.spans import Address
 from .reactor import Reactor
+from .starting import CannotStart
 from .web.accept import Acceptor, adopt_by
-from .web.lane import Lane
 from .web.lane_tls import LaneTLS, certified
 from .web.listening import PassedPlace, Place, TcpPlace, UnixPlace, open_sockets, place_of
 from .web.proxy_protocol import AnnouncedFactory
 from .web.tls import ServerTLS, TLSFactory, new_context
 from .web.tree import Site
 
+if TYPE_CHECKING:
+    from .web.lane import Lane
+
 LET_IN_TIME = 0.1
 """How long a listening socket is still accepted from when nobody wants it any more, in seconds: who
 has connected to it already, and has not been accepted for nothing has come of him, may still send
 his request."""
+
+
+def _new_lane(site: Site, reactor: Reactor) -> Lane | None:
+    """The lane, where the system has what it stands on; else the tree alone serves."""
+    if not hasattr(select, "epoll"):
+        return None
+    from .web.lane import Lane
+
+    return Lane(site, reactor)
 
 
 class Door(ServerFactory):
@@ -112,7 +127,8 @@ class Serving(Service):
         self._listening: dict[Place, Listening] = {}
         self._closing: list[tuple[TcpPlace, Acceptor]] = []
         self._opened = Opened()
-        self._lane = Lane(site, reactor)
+        self._lane = _new_lane(site, reactor)
+        self._is_closed = False  # for good, while what is in flight ends
         site.when_room = self._resume
 
     def privilegedStartService(self) -> None:
@@ -121,14 +137,13 @@ class Serving(Service):
         try:
             self._opened = self.open(self._checked)
         except Faulty as faulty:
-            for fault in faulty.faults:
-                self._log.critical("{fault}", fault=str(fault))
-            raise SystemExit(str(faulty)) from None
+            raise CannotStart(str(faulty)) from None
 
     def startService(self) -> None:
         """Begin to accept."""
         Service.startService(self)
-        self._lane.start()
+        if self._lane is not None:
+            self._lane.start()
         self.apply(self._checked, self._opened)
 
     def open(self, checked: Checked) -> Opened:
@@ -142,8 +157,9 @@ class Serving(Service):
                 try:
                     for certificate in checked.certificates[position]:
                         new_context(certificate)
-                        certified(certificate)
-                    if place not in self._listening:
+                        if self._lane is not None:
+                            certified(certificate)
+                    if place not in self._listening and not self._is_closed:
                         beside = self._leaving(place, wanted)
                         opened.sockets[place] = open_sockets(place, self._passed, beside)
                 except (OSError, ValueError) as error:
@@ -171,6 +187,8 @@ class Serving(Service):
 
     def apply(self, checked: Checked, opened: Opened) -> None:
         """Listen where `checked` says, with what `open` has opened for it. Cannot fail."""
+        if self._is_closed:
+            return
         wanted = {
             place_of(listener): position for position, listener in enumerate(checked.config.listen)
         }
@@ -180,7 +198,7 @@ class Serving(Service):
             if place not in self._listening:
                 door = Door(self._reactor)
                 acceptors = [
-                    Acceptor(each, door.adopt, self._site.room, self._lane.refresh, self._reactor)
+                    Acceptor(each, door.adopt, self._site.room, self._begin_burst, self._reactor)
                     for each in opened.sockets[place]
                 ]
                 self._listening[place] = Listening(door, tuple(acceptors))
@@ -191,12 +209,18 @@ class Serving(Service):
         self._checked = checked
         self._resume()
 
+    def _begin_burst(self) -> None:
+        if self._lane is not None:
+            self._lane.refresh()
+
     def _furnish(self, door: Door, checked: Checked, position: int) -> None:
         """Put behind a door what its listener says: PROXY, then TLS, then HTTP."""
         listener: Listener = checked.config.listen[position]
         within: IProtocolFactory = self._site
-        is_direct = listener.port is not None and not listener.proxy_protocol
-        door.lane = self._lane if is_direct else None
+        sockets = [acceptor.socket for acceptor in self._listening[place_of(listener)].acceptors]
+        is_direct = all(each.family in (AF_INET, AF_INET6) for each in sockets)
+        may_use = checked.config.lane and is_direct and not listener.proxy_protocol
+        door.lane = self._lane if may_use else None
         if certificates := checked.certificates[position]:
             door.use(certificates, self._reactor)
             assert door.tls is not None
@@ -205,7 +229,10 @@ class Serving(Service):
             door.tls = door.lane_tls = None
         if listener.proxy_protocol:
             deadline = checked.config.limits.head
-            within = AnnouncedFactory(within, self._trusts, deadline, self._reactor)
+            within = AnnouncedFactory(
+                within, self._trusts, deadline, self._reactor, self._site.waiting
+            )
+            within.when_lost = self._resume
         door.within = within
 
     def _close(self, place: Place) -> None:
@@ -247,17 +274,20 @@ class Serving(Service):
         if limits.lame_duck:
             await deferLater(self._reactor, limits.lame_duck)
         doors = [listening.door for listening in self._listening.values()]
+        self._is_closed = True
         for place in list(self._listening):
             self._close(place)
         # What clients have sent until then is in flight too.
         await deferLater(self._reactor, LET_IN_TIME if self._closing else 0)
         rest = max(limits.drain - LET_IN_TIME, 0.0)
         late = self._reactor.callLater(rest, self._site.abort)
-        self._lane.catch_up()
+        if self._lane is not None:
+            self._lane.catch_up()
         await self._site.drain()
         if late.active():
             late.cancel()
-        self._lane.stop()
+        if self._lane is not None:
+            self._lane.stop()
         for door in doors:
             if isinstance(door.within, AnnouncedFactory):
                 door.within.abort_waiting()

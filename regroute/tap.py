@@ -3,11 +3,11 @@
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from twisted.application.service import IService, IServiceCollection, Service
 from twisted.internet.error import ReactorNotRunning
@@ -20,7 +20,7 @@ from .descriptors import raise_descriptors
 from .load import load
 from .reactor import Reactor
 from .recorder import Recorder
-from .reload import Current, Reload, log_warnings
+from .reload import Current, Reload, log_warnings, settle
 from .service import InOrder, Serving
 from .signals import OnSignal
 from .systemd import Notifier, Supervised, passed_sockets, watchdog_interval
@@ -51,12 +51,21 @@ def makeService(options: Options, reactor: Reactor | None = None) -> IService:
         Notifier(os.environ), watchdog_interval(os.environ, os.getpid()), reactor
     )
     recorder = Recorder(current.checked, path.parent, reactor)
-    site = Site(current.rules, current.limits, recorder.record, raise_descriptors(), reactor)
+    site = Site(
+        current.rules,
+        current.limits,
+        recorder.record,
+        lambda: recorder.is_recording,
+        raise_descriptors(),
+        reactor,
+    )
     serving = Serving(
         current.checked, site, current.trusts, passed_sockets(os.environ, os.getpid()), reactor
     )
     reload = Reload(current, path, shown, serving, recorder, supervised)
-    reactor.callWhenRunning(supervised.ready, "serving")
+    # In another turn: when the reactor begins to run, signals are still being claimed.
+    reactor.callWhenRunning(reactor.callLater, 0, supervised.ready, "serving")
+    reactor.callWhenRunning(settle)
     reactor.addSystemEventTrigger("before", "shutdown", supervised.stopping)
     log_warnings(current.checked)
     # In the order of their starts; they stop the other way round.
@@ -68,7 +77,8 @@ def makeService(options: Options, reactor: Reactor | None = None) -> IService:
         recorder,
         serving,
     ]
-    return Daemon(services, _log_observer(options))
+    twistd = getattr(options, "parent", None) or {}
+    return Daemon(services, _log_observer(twistd))
 
 
 class Daemon(InOrder):
@@ -85,9 +95,8 @@ class Daemon(InOrder):
             Componentized.setComponent(parent, ILogObserver, self._observer)
 
 
-def _log_observer(options: Options) -> ILogObserver | None:
+def _log_observer(twistd: Mapping[str, Any]) -> ILogObserver | None:
     """Where twistd would log to standard output, which is the access log's, standard error."""
-    twistd = getattr(options, "parent", None) or {}
     if not twistd.get("nodaemon") or twistd.get("logfile") or twistd.get("syslog"):
         return None
     return textFileLogObserver(sys.stderr)

@@ -10,6 +10,8 @@ from .answers import Refusal, escaped
 # uri-host [ ":" port ] (RFC 9110 §7.2, RFC 3986 §3.2.2); an IPv6 address stands in brackets.
 _HOST = rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)"
 _AUTHORITY = re.compile(rb"(?P<host>" + _HOST + rb")(?::[0-9]*)?")
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
+_TARGET = re.compile(rb"[!-\xff]+")
 ABSOLUTE = re.compile(rb"(?i:https?)://(?P<authority>[^/?#]*)(?P<rest>.*)", re.DOTALL)
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
@@ -72,23 +74,43 @@ def _is_ipv6(text: str) -> bool:
     return True
 
 
+def well_formed(method: bytes, raw: bytes) -> bytes:
+    """A target in origin-form or absolute-form, its bytes beyond ASCII escaped.
+
+    Raises `Refusal` for every other form, and for methods that are no token.
+    """
+    if not _TOKEN.fullmatch(method) or not _TARGET.fullmatch(raw):
+        raise Refusal(400, "the request line is malformed")
+    if method == b"CONNECT":
+        raise Refusal(400, "CONNECT is for proxies")
+    if raw == b"*" and method == b"OPTIONS":
+        # It asks about the server and not about a path; the root is the nearest that rules see.
+        return b"/"
+    _split(raw)
+    return re.sub(rb"[\x7f-\xff]", lambda match: b"%%%02X" % match[0][0], raw)
+
+
 def parse_target(raw: bytes) -> Target:
     """Read an origin-form or absolute-form target; raises `Refusal` for every other and for paths
     that two readers would understand in two ways.
     """
-    host = None
+    host, sent = _split(raw)
+    target = Target(sent, visible_path(sent), host)
+    _refuse_ambiguous(target.path)
+    return target
+
+
+def _split(raw: bytes) -> tuple[str | None, bytes]:
+    """The host of an absolute-form target, and the path and query of either form."""
     if absolute := ABSOLUTE.fullmatch(raw):
         if not absolute["authority"]:
             raise Refusal(400, "the target has no host")
-        host = parse_host(absolute["authority"])
-        raw = absolute["rest"]
-        if not raw.startswith(b"/"):
-            raw = b"/" + raw
+        rest = absolute["rest"]
+        sent = rest if rest.startswith(b"/") else b"/" + rest
+        return parse_host(absolute["authority"]), sent
     if not raw.startswith(b"/"):
         raise Refusal(400, "the target must be a path that begins with /")
-    target = Target(raw, visible_path(raw), host)
-    _refuse_ambiguous(target.path)
-    return target
+    return None, raw
 
 
 def visible_path(raw: bytes) -> str:

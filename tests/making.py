@@ -40,7 +40,7 @@ def site_of(
     room: int = 1000,
 ) -> Site:
     """A site that answers by these rules."""
-    return Site(rules, lambda: limits or Limits(), record, room, clock)
+    return Site(rules, lambda: limits or Limits(), record, lambda: True, room, clock)
 
 
 # The default limits, as the tests speak of them.

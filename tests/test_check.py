@@ -3,10 +3,12 @@
 import pytest
 
 from regroute.config.faults import Faulty
+from regroute.respond import respond
 
 from .making import checked
 
 FILES = {
+    "empty.txt": b"# nobody yet\n",
     "bad.txt": b"10.0.0.0/8\n  10.0.0.1/8\n# fine\nten\n",
     "latin-1.txt": b"10.0.0.0/8 # caf\xe9\n",
 }
@@ -76,6 +78,14 @@ UNREACHABLE = "f:3:5: nothing can reach rule 'rule-2': 'rule-1' on line 2 covers
             "rules: [{to: https://a.example/Team}]",
             "f:1:14: 'Team' is no repository prefix: its components are lower-case letters and "
             "digits, with . _ or - between them, separated by /",
+        ),
+        (
+            "rules: [{to: 'https://[:::]'}]",
+            "f:1:14: 'https://[:::]' has no valid host: write a name or an address",
+        ),
+        (
+            "rules: [{to: 'https://1.2.3.4.5'}]",
+            "f:1:14: 'https://1.2.3.4.5' has no valid host: write a name or an address",
         ),
         (
             "rules: [{to: 'https://a.example:0'}]",
@@ -169,6 +179,40 @@ def test_the_faults_of_every_stage_are_told_at_once() -> None:
         "registries, rules, tests",
         "f:12:1: duplicate key 'rules': it stands on line 3 already",
     ]
+
+
+def test_faults_are_told_although_no_rule_is_left() -> None:
+    text = "listen: [{port: 1}, {port: 1}]\nnetworks: {x: {file: nope.txt}}\nrules: [{too: x}]"
+    assert faults(text) == [
+        "f:1:21: an earlier entry listens on port 1 of this host too",
+        "f:2:22: cannot read 'nope.txt': No such file or directory",
+        "f:3:9: a rule needs an outcome: add one of to, location, deny, respond",
+        "f:3:10: unknown key 'too': did you mean 'to'?",
+    ]
+
+
+def test_a_list_that_is_still_empty_is_no_fault() -> None:
+    """An empty blocklist has nobody in it, which is not what another rule covers."""
+    text = "networks: {blocked: {file: empty.txt}, office: 10.0.0.0/8}\nrules:\n"
+    text += "  - {client: office, path: /v2/*, to: https://a.example}\n"
+    text += "  - {client: blocked, path: /v2/*, to: https://b.example}\n"
+    assert len(checked(text, FILES).rules.rules) == 2
+
+
+def test_every_kind_is_everything() -> None:
+    kinds = "[api, manifests, blobs, tags, referrers, uploads, other]"
+    first = f"  - {{kind: {kinds}, to: https://a.example}}\n"
+    assert faults(f"rules:\n{first}  - {{path: /x, to: https://b.example}}") == [UNREACHABLE]
+
+
+def test_the_tests_and_the_daemon_see_a_user_agent_as_its_bytes() -> None:
+    rules = checked(
+        "rules: [{user_agent: '*é*', deny: x}, {to: https://a.example}]\n"
+        "tests: [{path: /, user_agent: aéb, status: 403}]"
+    ).rules
+    lines = {b"user-agent": ["aéb".encode()], b"host": [b"h"]}
+    response = respond(rules, "192.0.2.1", b"GET", b"/", lambda name: lines.get(name, []))
+    assert response.answer.status == 403
 
 
 def test_tests_run_although_something_else_is_at_fault() -> None:

@@ -1,6 +1,7 @@
 """The ``regroute`` command."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,17 @@ def test_a_file_that_is_not_there_is_a_fault(rules: Path) -> None:
 def test_a_file_that_is_not_text_is_a_fault(rules: Path) -> None:
     rules.write_bytes(b"rules:\n- \xff\n")
     result = run("check", str(rules))
-    assert (result.exit_code, result.stdout) == (1, "rules.yaml:2:1: this is not UTF-8 text\n")
+    assert (result.exit_code, result.stdout) == (1, "rules.yaml:2:3: this is not UTF-8 text\n")
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", ".", "fifo"])
+def test_what_is_no_file_is_not_read(rules: Path, name: str) -> None:
+    os.mkfifo("fifo")
+    result = run("check", name)
+    assert result.exit_code == 1
+    assert result.stdout.startswith(f"{name}:1:1: cannot read it: ")
+    rules.write_text(f"networks: {{a: {{file: {name}}}}}\nrules: [{{client: a, deny: x}}]\n")
+    assert "cannot read" in run("check", str(rules)).stdout
 
 
 def test_list_files_lie_beside_the_configuration(tmp_path: Path) -> None:
@@ -109,6 +120,11 @@ def test_explain_for_programs(rules: Path) -> None:
         (["/v2/a//b"], 400, None),
         (["v2"], 400, None),
         (["--host", "a b", "/"], 400, None),
+        (["--method", "CONNECT", "/"], 400, None),
+        (["--method", "G T", "/"], 400, None),
+        (["--method", "OPTIONS", "*"], 405, None),
+        (["/a b"], 400, None),
+        (["/a\r\nx"], 400, None),
         (["/"], 302, "rule-2"),
     ],
 )

@@ -293,3 +293,12 @@ def test_not_turns_covering_round() -> None:
     wide, narrow = (Not(Conditions({"path": like("path", text)})) for text in ("/a/b*", "/a/*"))
     assert wide.covers(narrow)
     assert not narrow.covers(wide)
+
+
+@pytest.mark.parametrize("crosses", [True, False])
+def test_no_text_makes_a_pattern_slow(crosses: bool) -> None:
+    """A matcher that backtracks would still be at it tomorrow."""
+    pattern = Pattern("*docker*containerd*linux*x**y*z", crosses=crosses)
+    assert not pattern.matches("docker" * 40 + "containerd" * 40 + "linux" * 40)
+    if crosses:
+        assert not pattern.matches("docker" * 1000 + "containerd" * 1000 + "linux" * 1000)

@@ -15,6 +15,7 @@ from .schema import Config
 from .source import Location, Source, Value
 
 # In these sections a faulty entry is left out alone; in any other the whole section is.
+_NO_RULE: Value = {"deny": "stands for rules of which none is left"}
 _BY_ENTRY = ("listen", "networks", "registries", "rules", "tests")
 
 
@@ -79,10 +80,14 @@ def _read_rest(source: Source, known: Known, locations: Sequence[Location]) -> R
             rest[section] = [old[int(index)] for index in entries]
         if not rest[section]:
             del rest[section]
+    has_rules = "rules" in rest
     try:
-        config = Config.model_validate(rest, context=known)
+        config = Config.model_validate({"rules": [_NO_RULE], **rest}, context=known)
     except ValidationError:
         return None
+    if not has_rules:
+        config = config.model_copy(update={"rules": ()})
+        dropped["rules"] = set()
     return Reading(source, config, kept, frozenset(dropped))
 
 

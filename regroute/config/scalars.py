@@ -8,7 +8,6 @@ wherever free text is due.
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
@@ -27,9 +26,8 @@ REDIRECTS = (301, 302, 303, 307, 308)
 DENIALS = (403, 404, 405, 410, 451)
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_ORIGIN = (
-    r"https?://(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
-)
+_LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
+_ORIGIN = rf"https?://(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?"
 
 
 @dataclass(frozen=True)
@@ -111,9 +109,8 @@ def _port(text: str, known: Known) -> int:
 
 
 def _listen_host(text: str, known: Known) -> Address:
-    # As it is written: a mapped address and its IPv4 address are two different sockets.
     try:
-        return ip_address(text)
+        return parse_address(text)
     except ValueError:
         raise ValueError(
             f"'{text}' is no IP address to listen on: write one as in 127.0.0.1 or ::1, "
@@ -171,7 +168,7 @@ def parse_registry(url: str, name: str) -> Registry:
             "if need be, and without user, query or fragment"
         )
     origin, prefix = match[1], (match[2] or "").removesuffix("/")
-    _check_port(origin)
+    _check_origin(origin)
     if prefix and not re.fullmatch(REPOSITORY, prefix):
         raise ValueError(
             f"'{prefix}' is no repository prefix: its components are lower-case letters and "
@@ -180,7 +177,13 @@ def parse_registry(url: str, name: str) -> Registry:
     return Registry(name, origin, prefix)
 
 
-def _check_port(origin: str) -> None:
+def _check_origin(origin: str) -> None:
+    try:
+        host = parse_host(origin.partition("://")[2].encode())
+        if re.fullmatch(r"(?:.*\.)?[0-9]+", host):
+            parse_address(host)
+    except (Refusal, ValueError):
+        raise ValueError(f"'{origin}' has no valid host: write a name or an address") from None
     if (port := re.search(r":([0-9]+)$", origin)) and not 1 <= int(port[1]) <= 65535:
         raise ValueError(f"{port[1]} is no port: write a number from 1 to 65535")
 
@@ -202,8 +205,21 @@ def _location(text: str, known: Known) -> str:
     match = re.fullmatch(rf"({_ORIGIN})((?:[/?#].*)?)", text)
     if match is None:
         raise ValueError(f"'{text}' is no location: write http(s)://host/path")
-    _check_port(match[1])
+    _check_origin(match[1])
     return match[1] + escaped(match[2].encode())
+
+
+def _file(text: str, known: Known) -> str:
+    if not text.strip() or "\0" in text:
+        raise ValueError("this is no file name")
+    return text
+
+
+def _user_agent(text: str, known: Known) -> str:
+    if not text.strip():
+        raise ValueError("write some text, with * for the rest")
+    # As the field comes: its bytes as Latin-1.
+    return text.encode().decode("latin-1")
 
 
 def _message(text: str, known: Known) -> str:
@@ -260,7 +276,7 @@ SPAN_OR_NETWORK = Scalar(
 )
 ADDRESS = Scalar(_address, {"type": "string", "pattern": "^[0-9A-Fa-f:.]+$"})
 HEADER = _text(_TOKEN, "a field name", str.lower)
-FILE = Scalar(lambda text, known: text, _FREE)
+FILE = Scalar(_file, _FREE)
 HOST = Scalar(_host, {"type": "string", "minLength": 1})
 PATH = _text(r"/[^?#\s]*|\*", "a path: begin with / and leave the query out", _path)
 METHOD = Scalar(_method, {"type": "string", "pattern": "^[^a-z\\s]+$"})
@@ -270,7 +286,7 @@ REPOSITORY_GLOB = _text(
     "a repository: it is in lower case and neither begins nor ends with /; * is a wildcard",
 )
 REFERENCE_GLOB = _text(r"[A-Za-z0-9._:+=*-]+", "a tag or digest; * is a wildcard")
-USER_AGENT = Scalar(lambda text, known: text, _FREE)
+USER_AGENT = Scalar(_user_agent, _FREE)
 NAMESPACE = _text(r"[^\s/]+", "a registry's host, as in docker.io")
 REGISTRY_URL = Scalar(_registry_url, {"type": "string", "pattern": f"^{_ORIGIN}(?:/[^?#]*)?$"})
 DESTINATION = Scalar(

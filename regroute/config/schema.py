@@ -5,161 +5,13 @@ docstring is its description in an editor.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
-    ModelWrapValidatorHandler,
-    Tag,
-    ValidationError,
-    model_validator,
-)
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError
-from pydantic_core import core_schema as core
+from pydantic import ConfigDict, Discriminator, Field, Tag
 
 from ..networks.spans import Address, Span
 from . import scalars
-from .faults import suggest
-from .scalars import Scalar, describe
-
-T = TypeVar("T")
-Details = tuple[tuple[str | int, ...], str]
-
-_NOTHING = "nothing is given: write a value, or leave the key out"
-
-
-@dataclass(frozen=True)
-class _Entries:
-    """A list with at least one entry, which may stand `alone` without its brackets."""
-
-    alone: bool
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        return core.no_info_before_validator_function(self._open, handler(source))
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        many = {**handler(schema), "minItems": 1}
-        return {"anyOf": [many["items"], many]} if self.alone else many
-
-    def _open(self, value: object) -> object:
-        if value == []:
-            raise ValueError("expected at least one entry")
-        return (value,) if self.alone and isinstance(value, str) else value
-
-
-class _Given:
-    """A part that may be left out, but not be given as nothing."""
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        part: JsonSchemaValue = handler(schema)["anyOf"][0]
-        return part
-
-
-class _ByName:
-    """A mapping whose keys are names and nothing else."""
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return {**handler(schema), "additionalProperties": False}
-
-
-@dataclass(frozen=True)
-class _ShortForm:
-    """A mapping that may be written as the value of its main key alone."""
-
-    key: str
-    scalar: Scalar
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        return core.no_info_before_validator_function(
-            lambda value: {self.key: value} if isinstance(value, str) else value, handler(source)
-        )
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return {"anyOf": [dict(self.scalar.schema), handler(schema)]}
-
-
-Many = Annotated[tuple[T, ...], _Entries(alone=True)]
-Some = Annotated[tuple[T, ...], _Entries(alone=False)]
-
-
-class Part(BaseModel):
-    """A mapping of the configuration, which reports all of its faults at once."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _gather(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Add the faults between keys to those of each key, which pydantic finds by itself."""
-        found = [*cls._key_faults(value), *cls.faults(value)] if isinstance(value, dict) else []
-        try:
-            part = handler(value)
-        except ValidationError as error:
-            found += [_translate(details) for details in error.errors()]
-        if found:
-            raise ValidationError.from_exception_data(cls.__name__, list(_init_details(found)))
-        return part
-
-    @classmethod
-    def faults(cls, value: dict[str, Any]) -> Iterator[Details]:
-        """Faults that lie between keys: where, and what is wrong."""
-        yield from ()
-
-    @classmethod
-    def _key_faults(cls, value: dict[str, Any]) -> Iterator[Details]:
-        known = [field.alias or name for name, field in cls.model_fields.items()]
-        for key, given in value.items():
-            if key not in known:
-                yield (key,), f"unknown key '{key}'{suggest(key, known)}"
-            elif given is None:
-                yield (key,), _NOTHING
-
-
-def _translate(details: ErrorDetails) -> Details:
-    location, value = details["loc"], details["input"]
-    if details["type"] == "fault":
-        return location, details["msg"]
-    if value is None:
-        return location, _NOTHING
-    match details["type"]:
-        case "value_error":
-            return location, str(details["ctx"]["error"])
-        case "missing":
-            return location, f"missing key '{location[-1]}'"
-        case "tuple_type" | "list_type":
-            return location, f"expected a list, not {describe(value)}"
-        case "model_type" | "dict_type" | "model_attributes_type":
-            return location, f"expected a mapping, not {describe(value)}"
-        case "extra_forbidden":
-            # Said by `_key_faults` already, with what was meant.
-            return location, ""
-    return location, details["msg"]
-
-
-def _init_details(found: list[Details]) -> Iterator[InitErrorDetails]:
-    for location, message in found:
-        if message:
-            kind = PydanticCustomError("fault", "{message}", {"message": message})
-            yield InitErrorDetails(type=kind, loc=location, input=None)
+from .parts import ByName, Details, Given, Many, Part, ShortForm, Some
 
 
 class CertificateFiles(Part):
@@ -199,7 +51,7 @@ class Listener(Part):
     """A socket that systemd has opened, by its FileDescriptorName."""
     unix: Annotated[str | None, scalars.FILE] = None
     """The path of a Unix socket. Its peers count as trusted proxies."""
-    tls: Annotated[TlsFields | None, _Given()] = None
+    tls: Annotated[TlsFields | None, Given()] = None
     """Speak TLS."""
     proxy_protocol: Annotated[bool, scalars.BOOLEAN] = False
     """Every connection begins with a PROXY header, version 1 or 2, from trusted_proxies only."""
@@ -282,7 +134,7 @@ class RegistryFields(Part):
     """http(s)://host, with a port and a repository prefix if need be."""
 
 
-Registry = Annotated[RegistryFields, _ShortForm("url", scalars.REGISTRY_URL)]
+Registry = Annotated[RegistryFields, ShortForm("url", scalars.REGISTRY_URL)]
 
 
 class ConditionFields(Part):
@@ -308,7 +160,7 @@ class ConditionFields(Part):
     """The User-Agent; * is any text."""
     namespace: Many[Annotated[str, scalars.NAMESPACE]] = ()
     """The registry that a mirror's client means, in the ns query parameter."""
-    excluded: Annotated["NotFields | None", _Given(), Field(alias="not")] = None
+    excluded: Annotated["NotFields | None", Given(), Field(alias="not")] = None
     """Holds when not all of these conditions hold."""
 
 
@@ -334,7 +186,8 @@ _OUTCOMES = {
 def _outcome_schema() -> dict[str, Any]:
     def alternative(outcome: str, statuses: tuple[int, ...]) -> dict[str, Any]:
         status = {"enum": [*statuses, *map(str, statuses)]} if statuses else False
-        return {"required": [outcome], "properties": {"status": status}}
+        others = {other: False for other in _OUTCOMES if other != outcome}
+        return {"required": [outcome], "properties": {"status": status, **others}}
 
     return {"oneOf": [alternative(*entry) for entry in _OUTCOMES.items()]}
 
@@ -423,9 +276,9 @@ class Config(Part):
     """Where to listen; by default on port 10000."""
     clients: ClientFields = ClientFields()
     """How to tell a client's address; by default it is the connection's peer."""
-    networks: Annotated[dict[_Named, Network], _ByName()] = {}
+    networks: Annotated[dict[_Named, Network], ByName()] = Field(default_factory=dict)
     """Names for sets of addresses."""
-    registries: Annotated[dict[_Named, Registry], _ByName()] = {}
+    registries: Annotated[dict[_Named, Registry], ByName()] = Field(default_factory=dict)
     """Names for destinations: a URL, or a mapping with one."""
     rules: Some[RuleFields]
     """The first rule whose conditions all hold decides."""
@@ -437,6 +290,6 @@ class Config(Part):
     limits: Limits = Limits()
     """How long and how large things may be."""
     lane: Annotated[bool, scalars.BOOLEAN] = True
-    """Answer plain requests where they come in; false: twisted.web answers all, as fast as it can."""
+    """Answer plain requests where they come in; false: twisted.web answers them all, slower."""
     tests: tuple[TestFields, ...] = ()
     """Requests and what must come of them: run by check and before every reload."""

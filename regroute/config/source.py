@@ -19,8 +19,10 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAGS = {
     f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "timestamp", "value")
 }
+_COLLECTIONS = {"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 _NULL = "tag:yaml.org,2002:null"
 _MAX_DEPTH = 50
+_TOO_DEEP = f"this is nested more than {_MAX_DEPTH} deep"
 _MERGE = "tag:yaml.org,2002:merge"
 
 
@@ -95,15 +97,16 @@ def _refuse_depth(text: str, file: str) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > _MAX_DEPTH:
-            line = event.start_mark.line + 1 if event.start_mark else 1
-            message = f"this is nested more than {_MAX_DEPTH} deep"
-            raise Faulty([Fault(file, line, 1, message)])
+            mark = event.start_mark
+            place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+            raise Faulty([Fault(file, *place, _TOO_DEEP)])
 
 
 class _Reader:
     def __init__(self, file: str) -> None:
         self.faults: list[Fault] = []
         self._file = file
+        self._read: dict[int, Value] = {}
 
     def _fault(self, node: yaml.Node, message: str) -> None:
         mark = node.start_mark
@@ -113,7 +116,14 @@ class _Reader:
         if node in within:
             self._fault(node, "this alias holds itself: write the value out")
             return None
-        within = (*within, node)
+        # An alias is its anchor's value, and not a copy: some texts have millions of them.
+        if id(node) not in self._read:
+            self._read[id(node)] = self._new_value(node, (*within, node))
+        return self._read[id(node)]
+
+    def _new_value(self, node: yaml.Node, within: tuple[yaml.Node, ...]) -> Value:
+        if not isinstance(node, yaml.ScalarNode) and node.tag not in _COLLECTIONS:
+            self._fault(node, f"the tag {node.tag} has no meaning here: leave it out")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, within)
         if isinstance(node, yaml.SequenceNode):
@@ -127,7 +137,7 @@ class _Reader:
         values: dict[str, Value] = {}
         lines: dict[str, int] = {}
         for key, child in node.value:
-            if not isinstance(key, yaml.ScalarNode):
+            if not isinstance(key, yaml.ScalarNode) or key.tag.startswith("!"):
                 self._fault(key, "a key must be plain text")
             elif key.tag == _MERGE:
                 self._fault(key, "merge keys (<<) are not supported: repeat the keys")

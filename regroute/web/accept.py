@@ -22,6 +22,8 @@ from .listening import BACKLOG
 
 BURST = 64
 """How many connections are accepted before others get their turn."""
+QUIET_TIME = 60.0
+"""How long no more is logged of what a descriptor is missing for, in seconds."""
 RETRY_TIME = 1.0
 """How long accepting pauses when descriptors or memory have run out, in seconds: what took them may
 not be a connection of ours, so that none of ours will tell when there are more."""
@@ -29,7 +31,8 @@ not be a connection of ours, so that none of ours will tell when there are more.
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 Adopt: TypeAlias = Callable[[socket.socket, Any], None]
-"""Takes a connection that has been accepted, with its peer's name."""
+"""Takes a connection that has been accepted, with its peer's name. Raises `OSError` where it
+cannot; the connection is then as it was."""
 
 _log = Logger()
 
@@ -38,13 +41,10 @@ def adopt_by(factory: ServerFactory, reactor: Reactor) -> Adopt:
     """Hand connections to a factory, on the reactor's own transports."""
 
     def adopt(accepted: socket.socket, name: object) -> None:
-        with accepted:
-            accepted.setblocking(False)
-            try:
-                reactor.adoptStreamConnection(accepted.fileno(), accepted.family, factory)
-            except OSError as error:
-                # The client has gone already, or there is no descriptor to duplicate its to.
-                _log.debug("a connection is lost before it begins: {why}", why=error.strerror)
+        accepted.setblocking(False)
+        # On a duplicate of its descriptor.
+        reactor.adoptStreamConnection(accepted.fileno(), accepted.family, factory)
+        accepted.close()
 
     return adopt
 
@@ -67,6 +67,8 @@ class Acceptor:
         self._begin = begin
         self._reactor = reactor
         self._is_waiting = False
+        self._held: tuple[socket.socket, object] | None = None
+        self._quiet_until = 0.0
 
     def start(self) -> None:
         """Begin to accept."""
@@ -85,7 +87,12 @@ class Acceptor:
             if not self._accept():
                 break
         self._reactor.removeReader(self)
+        self._close()
+
+    def _close(self) -> None:
         self.socket.close()
+        if self._held is not None:
+            self._held[0].close()
 
     def resume(self) -> None:
         """Go on, if there was no room and there is some now."""
@@ -97,8 +104,23 @@ class Acceptor:
         self._is_waiting = True
         self._reactor.removeReader(self)
 
+    def _pause(self, error: OSError) -> None:
+        now = self._reactor.seconds()
+        if now >= self._quiet_until:
+            self._quiet_until = now + QUIET_TIME
+            _log.warn(
+                "accepting pauses: {why} (silent about more for {seconds:g} s)",
+                why=error.strerror,
+                seconds=QUIET_TIME,
+            )
+        self._wait()
+        self._reactor.callLater(RETRY_TIME, self.resume)
+
     def doRead(self) -> None:
         """Accept what has come."""
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._adopt(*held)
         self._accept()
 
     def _accept(self) -> bool:
@@ -109,20 +131,33 @@ class Acceptor:
             return False
         self._begin()
         for _ in range(min(BURST, room)):
+            if self._held is not None:
+                return False
             try:
                 accepted, name = self.socket.accept()
             except BlockingIOError:
                 return False
             except OSError as error:
                 if error.errno in _EXHAUSTED:
-                    _log.warn("accepting pauses: {why}", why=error.strerror)
-                    self._wait()
-                    self._reactor.callLater(RETRY_TIME, self.resume)
+                    self._pause(error)
                     return False
                 # That one connection has failed before it was accepted; see accept(2).
                 continue
-            self.adopt(accepted, name)
+            self._adopt(accepted, name)
         return True
+
+    def _adopt(self, accepted: socket.socket, name: object) -> None:
+        try:
+            self.adopt(accepted, name)
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                # It waits for the descriptor that it is missing.
+                self._held = accepted, name
+                self._pause(error)
+                return
+            # The client has gone already.
+            _log.debug("a connection is lost before it begins: {why}", why=error.strerror)
+            accepted.close()
 
     def fileno(self) -> int:
         """The listening socket's descriptor."""
@@ -134,4 +169,4 @@ class Acceptor:
 
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008  # as in Twisted's own interface
         """The reactor has ended."""
-        self.socket.close()
+        self._close()

@@ -22,12 +22,14 @@ from .body import Body, TooLong
 from .strict import END, Head, read_head
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IReactorTime
+    from twisted.internet.interfaces import IAddress, IReactorTime
     from twisted.python.failure import Failure
     from twisted.web.http import Request
     from twisted.web.http_headers import Headers
 
-    from .tree import Site
+    from ..config.schema import Limits
+    from ..networks.spans import Address
+
 
 PROXY_IDLE_TIME = 650.0
 """How long a proxy of ours may send no request, in seconds: their own limits are ten minutes at the
@@ -42,6 +44,25 @@ _BARE_LF = re.compile(rb"(?<!\r)\n")
 _LINE_END = re.compile(rb"\r?\n")
 # What twisted.web must not see, for it is settled before.
 SETTLED = (b"connection", b"content-length", b"transfer-encoding", b"expect")
+
+
+class Host(Protocol):
+    """What a connection belongs to, and counts itself in and out at."""
+
+    def limits(self) -> Limits:
+        """The limits in force."""
+
+    def trusts(self, peer: IAddress) -> bool:
+        """Whether a peer is a proxy of ours."""
+
+    def client(self, peer: IAddress, head: Head | None) -> Address | None:
+        """Who has sent a request, if anyone knows."""
+
+    def record(self, entry: Entry) -> None:
+        """Record an answer."""
+
+    def add(self, connection: Connection) -> None: ...
+    def discard(self, connection: Connection) -> None: ...
 
 
 class StreamTransport(Protocol):
@@ -63,7 +84,7 @@ class Connection(HTTPChannel):
     # Deadlines are kept here; HTTPChannel's begins anew with every byte.
     timeOut = None
 
-    site: Site
+    site: Host
     transport: StreamTransport  # type: ignore[assignment]  # narrower than any ITransport
 
     def __init__(self, reactor: IReactorTime) -> None:
@@ -255,7 +276,8 @@ class Connection(HTTPChannel):
             target = rest.partition(b" ")[0]
         answer = refuse(refusal.status, refusal.message, under_v2=means_v2(target))
         now = self._reactor.seconds()
-        body = b"" if method == b"HEAD" else answer.body
+        # Without a target it is only a word.
+        body = b"" if method == b"HEAD" and target else answer.body
         fields = wire.answer_fields(answer, datetimeToString(now))
         self.transport.write(wire.render_head(answer.status, fields, close=True) + body)
         self.site.record(

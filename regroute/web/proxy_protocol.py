@@ -126,6 +126,8 @@ class Announced(ProtocolWrapper):
         self._stop_waiting()
         if self.wrappedProtocol is not None:
             ProtocolWrapper.connectionLost(self, reason)
+        else:
+            self.factory.when_lost()
 
 
 class AnnouncedFactory(WrappingFactory[Announced]):
@@ -134,7 +136,8 @@ class AnnouncedFactory(WrappingFactory[Announced]):
     `trusts` says which peers to believe; all others are closed as soon as they are accepted. Peers
     without an IP address, those of a UNIX socket, are believed. `deadline` is how long a header may
     take in seconds: three at least, so that a lost packet can be sent again. `waiting` holds the
-    connections whose header is not there yet.
+    connections whose header is not there yet; factories may share it. `when_lost` is called when
+    one has ended on which nothing has begun.
     """
 
     noisy = False
@@ -146,12 +149,14 @@ class AnnouncedFactory(WrappingFactory[Announced]):
         trusts: Callable[[Address], bool],
         deadline: float,
         clock: IReactorTime,
+        waiting: set[Announced] | None = None,
     ) -> None:
         # mypy does not bind the generic parameter of a base class that is called so.
         WrappingFactory.__init__(self, wrapped)  # type: ignore[arg-type]
         self.deadline = deadline
         self.clock = clock
-        self.waiting: set[Announced] = set()
+        self.waiting: set[Announced] = set() if waiting is None else waiting
+        self.when_lost: Callable[[], None] = lambda: None
         self._trusts = trusts
         self._quiet_until = 0.0
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..answers import Refusal
-from ..target import ABSOLUTE, parse_host
+from ..target import parse_host, well_formed
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110 §5.6.2
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([!-\xff]+) HTTP/([0-9]\.[0-9])")  # RFC 9112 §3
@@ -69,7 +69,7 @@ def read_head(raw: bytes) -> Head:
     if version not in (b"1.1", b"1.0"):
         raise Refusal(400, "the version must be HTTP/1.1 or HTTP/1.0")
     fields = tuple(_read_field(line) for line in field_lines)
-    head = Head(method, _read_target(method, target), version, fields)
+    head = Head(method, well_formed(method, target), version, fields)
     _check_host(head)
     _check_framing(head)
     return head
@@ -82,20 +82,6 @@ def _read_field(line: bytes) -> tuple[bytes, bytes]:
             raise Refusal(400, "a field must not be folded over two lines")
         raise Refusal(400, "a field is malformed: send a token, a colon and printable text")
     return match[1].lower(), match[2].strip(b" \t")
-
-
-def _read_target(method: bytes, target: bytes) -> bytes:
-    """A target in origin-form or absolute-form (RFC 9112 §3.2), bytes beyond ASCII escaped."""
-    if method == b"CONNECT":
-        raise Refusal(400, "CONNECT is for proxies")
-    if target == b"*" and method == b"OPTIONS":
-        # It asks about the server and not about a path; the root is the nearest that rules see.
-        return b"/"
-    if absolute := ABSOLUTE.fullmatch(target):
-        parse_host(absolute["authority"])
-    elif not target.startswith(b"/"):
-        raise Refusal(400, "the target must be a path that begins with /")
-    return re.sub(rb"[\x7f-\xff]", lambda match: b"%%%02X" % match[0][0], target)
 
 
 def _check_host(head: Head) -> None:

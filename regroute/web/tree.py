@@ -21,6 +21,7 @@ from ..rules import RuleSet
 from ..target import means_v2
 from . import wire
 from .connection import Connection
+from .proxy_protocol import Announced
 from .strict import Head
 
 Record: TypeAlias = Callable[[Entry], None]
@@ -123,15 +124,18 @@ class Site(server.Site):
         rules: Callable[[], RuleSet],
         limits: Callable[[], Limits],
         record: Record,
+        is_recording: Callable[[], bool],
         room: int,
         reactor: IReactorTime,
     ) -> None:
         front = Front(rules, record, reactor)
         server.Site.__init__(self, front, reactor=reactor, parsePOSTFormSubmission=False)
         self.connections: set[Guest] = set()
+        # What has been accepted but is no connection of ours yet; it needs room as well.
+        self.waiting: set[Announced] = set()
         self.limits = limits
         self.record = record
-        self.is_recording: Callable[[], bool] = lambda: True
+        self.is_recording = is_recording
         self.when_room: Callable[[], None] = lambda: None
         self.is_awaited = False
         self.rules = rules
@@ -147,7 +151,8 @@ class Site(server.Site):
 
     def room(self) -> int:
         """How many more connections there may be."""
-        room = (self.limits().connections or self._room) - len(self.connections)
+        most = min(self.limits().connections or self._room, self._room)
+        room = most - len(self.connections) - len(self.waiting)
         if room <= 0:
             self.is_awaited = True
         return room

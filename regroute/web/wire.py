@@ -5,6 +5,9 @@ from http import HTTPStatus
 
 from ..answers import Answer, Fields
 
+# Python 3.11 has a phrase of an older RFC for it.
+_PHRASES = {414: "URI Too Long"}
+
 
 def answer_fields(answer: Answer, date: bytes) -> Fields:
     """All of an answer's fields, in the order in which they are sent; `date` is an HTTP-date."""
@@ -13,7 +16,7 @@ def answer_fields(answer: Answer, date: bytes) -> Fields:
 
 def render_head(status: int, fields: Iterable[tuple[bytes, bytes]], *, close: bool) -> bytes:
     """An answer's head; `close` tells the client that the connection ends after it."""
-    reason = HTTPStatus(status).phrase.encode("ascii")
+    reason = _PHRASES.get(status, HTTPStatus(status).phrase).encode("ascii")
     lines = [b"HTTP/1.1 %d %s" % (status, reason)]
     lines += [b"%s: %s" % field for field in fields]
     if close:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from regroute.config.faults import Faulty
+from regroute.config.faults import Fault, Faulty
 from regroute.config.source import read
 
 
@@ -68,15 +68,37 @@ def test_a_place_is_found_or_the_nearest_to_it(
         ("? [a]\n: b\n", "f:1:3: a key must be plain text"),
         ("a: &x [*x]\n", "f:1:4: this alias holds itself: write the value out"),
         ("b: {<<: {a: 1}}\n", "f:1:5: merge keys (<<) are not supported: repeat the keys"),
+        ("a: !env {}\n", "f:1:4: the tag !env has no meaning here: leave it out"),
+        ("!a b: c\n", "f:1:1: a key must be plain text"),
         ("a: !env HOME\n", "f:1:4: the tag !env has no meaning here: write plain text"),
         ("a: é\nb: \x07\n", "f:2:4: the character U+0007 may not stand in YAML"),
-        ("[" * 60, "f:1:1: this is nested more than 50 deep"),
-        ("[" * 100_000, "f:1:1: this is nested more than 50 deep"),
+        ("[" * 60, "f:1:51: this is nested more than 50 deep"),
+        ("[" * 100_000, "f:1:51: this is nested more than 50 deep"),
     ],
     ids=lambda value: repr(value)[:20],
 )
 def test_what_cannot_be_taken_is_a_fault_with_its_place(text: str, fault: str) -> None:
     assert faults(text) == [fault]
+
+
+def test_aliases_of_aliases_are_read_once_each() -> None:
+    """Nine to the ninth values, if each alias were a copy of its own."""
+    lines = ["a0: &a0 [x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)]
+    source, found = read("\n".join(lines), "f")
+    assert found == []
+    assert isinstance(source.value, dict)
+
+
+def test_a_chain_of_aliases_is_read_link_by_link() -> None:
+    lines = ["a0: &a0 [x]", *(f"a{n}: &a{n} [*a{n - 1}]" for n in range(1, 3000))]
+    assert faults("\n".join(lines)) == []
+
+
+def test_a_message_is_one_printable_line() -> None:
+    fault = Fault("f", 1, 1, "unknown key 'a\nb\x1b[31m\u2028'" + "x" * 10_000)
+    assert str(fault).startswith(r"f:1:1: unknown key 'a\nb\x1b[31m\u2028'xxx")
+    assert len(str(fault)) < 500
 
 
 @pytest.mark.parametrize(

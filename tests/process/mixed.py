@@ -90,13 +90,11 @@ def malformed(
     raw: bytes, path: bytes = b"/v2/{n}", *, method: str = "GET", status: int = 400
 ) -> Kind:
     """A request whose head cannot be read: the log shows the words that it begins with."""
-    return Kind(
-        raw, method, path, status, closes=True, host="", agent="", is_read=False
-    )
+    return Kind(raw, method, path, status, closes=True, host="", agent="", is_read=False)
 
 
 PULL = b"/v2/library/a{n}/manifests/1"
-ODD = PULL + b'?ns=docker.io&x="<\\>`{|}^%22%zz+\'&amp;'
+ODD = PULL + b"?ns=docker.io&x=\"<\\>`{|}^%22%zz+'&amp;"
 HIGH = PULL + b"?\xc3\xa9\x80\xff"
 LONG = b"/v2/{n}/" + b"a" * HEAD_SIZE
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
@@ -136,11 +134,9 @@ LAST = [
     malformed(b"GET /v2/{n} HTTP/2.0\r\n{host}\r\n"),
     malformed(b"GET  /v2/{n} HTTP/1.1\r\n{host}\r\n", b""),
     malformed(b"CONNECT h{n}:443 HTTP/1.1\r\n{host}\r\n", b"h{n}:443", method="CONNECT"),
-    malformed(b"\x16\x03\x01{n}\x00\xff\"\\\r\n\r\n", b"", method='\x16\x03\x01{n}\x00\xff"\\'),
+    malformed(b'\x16\x03\x01{n}\x00\xff"\\\r\n\r\n', b"", method='\x16\x03\x01{n}\x00\xff"\\'),
     malformed(b"GET " + LONG + b" HTTP/1.1\r\n", LONG, status=414),
-    malformed(
-        b"GET /v2/{n} HTTP/1.1\r\n{host}X: " + b"x" * HEAD_SIZE + b"\r\n\r\n", status=431
-    ),
+    malformed(b"GET /v2/{n} HTTP/1.1\r\n{host}X: " + b"x" * HEAD_SIZE + b"\r\n\r\n", status=431),
 ]
 
 

@@ -87,14 +87,13 @@ def nobody_fails(connect: Callable[[], socket.socket]) -> Iterator[None]:
 
     def run(kind: str) -> None:
         try:
-            connected = connect()
             while not stop.is_set():
-                assert answered(connected) is not None
-                counts[kind] += 1
-                if kind == "new":
-                    connected.close()
-                    connected = connect()
-            connected.close()
+                with connect() as connected:
+                    for _ in range(1 if kind == "new" else 1_000_000):
+                        assert answered(connected) is not None
+                        counts[kind] += 1
+                        if stop.is_set():
+                            break
         except Exception as failure:
             failures.append(f"{kind}: {failure!r}")
 

@@ -255,7 +255,7 @@ def test_a_proxy_of_ours_may_be_idle_for_longer() -> None:
 def test_limits_of_the_configuration_hold_for_the_next_connection() -> None:
     limits = [Limits()]
     clock = Turns()
-    site = Site(lambda: SEED_RULES, lambda: limits[0], lambda entry: None, 9, clock)
+    site = Site(lambda: SEED_RULES, lambda: limits[0], lambda entry: None, lambda: True, 9, clock)
     client = Client(site=site, peer=STRANGER)
     limits[0] = Limits.model_construct(head=1.0, idle=2.0, head_size=100)
     strict = Client(site=site, peer=STRANGER).send(b"GET /" + b"a" * 100)
