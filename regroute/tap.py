@@ -24,6 +24,7 @@ from .reload import Current, Reload, log_warnings, settle
 from .service import InOrder, Serving
 from .signals import OnSignal
 from .systemd import Notifier, Supervised, passed_sockets, watchdog_interval
+from .web.lane_tls import without_server_names
 from .web.tree import Site
 
 
@@ -66,6 +67,7 @@ def makeService(options: Options, reactor: Reactor | None = None) -> IService:
     # In another turn: when the reactor begins to run, signals are still being claimed.
     reactor.callWhenRunning(reactor.callLater, 0, supervised.ready, "serving")
     reactor.callWhenRunning(settle)
+    sys.unraisablehook = without_server_names(sys.unraisablehook)
     reactor.addSystemEventTrigger("before", "shutdown", supervised.stopping)
     log_warnings(current.checked)
     # In the order of their starts; they stop the other way round.

@@ -175,8 +175,8 @@ def test_the_faults_of_every_stage_are_told_at_once() -> None:
         "f:9:5: nothing can reach rule 'rule-6': 'rule-5' on line 8 covers all its conditions",
         "f:10:9: a test needs an expectation: add one of rule, status, location, registry",
         "f:10:30: 'v2' is not a path: begin with /",
-        "f:11:1: unknown key 'foo': known here are access_log, clients, lane, limits, listen, networks, "
-        "registries, rules, tests",
+        "f:11:1: unknown key 'foo': known here are access_log, clients, lane, limits, listen, "
+        "networks, registries, rules, tests",
         "f:12:1: duplicate key 'rules': it stands on line 3 already",
     ]
 

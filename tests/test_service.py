@@ -2,6 +2,7 @@
 
 import errno
 import os
+import select
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -419,3 +420,34 @@ def test_services_stop_one_after_another_the_last_one_first() -> None:
     first.stopped.callback(None)
     assert stopped.called
     assert not both.running
+
+
+def lanes(bed: Bed) -> list[bool]:
+    """For each listener, whether its connections go to the lane."""
+    return [listening.door.lane is not None for listening in bed.service._listening.values()]
+
+
+@pytest.mark.parametrize(
+    ("listen", "expected"),
+    [
+        ("[{{port: {port}}}]", [True]),
+        ("[{{port: {port}}}]\nlane: false", [False]),
+        ("[{{port: {port}, proxy_protocol: true}}]", [False]),
+        ("[{{unix: {path}}}]", [False]),
+    ],
+)
+def test_the_lane_is_for_direct_connections(
+    tmp_path: Path, listen: str, expected: list[bool]
+) -> None:
+    (port,) = free_ports(1)
+    bed = Bed(listen.format(port=port, path=tmp_path / "s")).start()
+    assert lanes(bed) == expected
+    bed.close()
+
+
+def test_without_epoll_the_tree_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(select, "epoll")
+    (port,) = free_ports(1)
+    bed = Bed(f"[{{port: {port}}}]").start()
+    assert lanes(bed) == [False]
+    bed.close()

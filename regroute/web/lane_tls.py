@@ -6,13 +6,31 @@ serves where there is no lane, can only work with pyOpenSSL.
 
 import os
 import ssl
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from twisted.internet.interfaces import IReactorTime
 
 from ..certificates import ByName, Certificate
 from .tls import CIPHERS, PROTOCOLS, TICKET_KEY_TIME
+
+UnraisableHook: TypeAlias = Callable[["sys.UnraisableHookArgs"], object]
+
+
+def without_server_names(hook: UnraisableHook) -> UnraisableHook:
+    """A hook that keeps quiet about names which are no ASCII, as anyone may send them.
+
+    `ssl` answers those with an alert, and would print a traceback for each.
+    """
+
+    def quiet(unraisable: "sys.UnraisableHookArgs") -> None:
+        is_name = isinstance(unraisable.object, bytes)
+        if not (is_name and isinstance(unraisable.exc_value, UnicodeDecodeError)):
+            hook(unraisable)
+
+    return quiet
 
 
 class LaneTLS:

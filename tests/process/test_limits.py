@@ -196,8 +196,11 @@ def test_the_limit_counts_connections_whose_proxy_header_is_still_to_come(tmp_pa
             stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
             for _ in range(5)
         ]
-        # Once the last one is answered, all have been accepted.
-        silent[-1].sendall(b"PROXY UNKNOWN\r\n")
+        # The kernel keeps those who have sent nothing to itself; and once the last one is
+        # answered, all have been accepted.
+        for client in silent:
+            client.sendall(b"PROXY")
+        silent[-1].sendall(b" UNKNOWN\r\n")
         assert answered(silent[-1]) == HOME
         with crowding(daemon, 3) as crowd:
             assert crowd.comes_to_serve(0)
@@ -205,7 +208,7 @@ def test_the_limit_counts_connections_whose_proxy_header_is_still_to_come(tmp_pa
                 client.close()
             assert crowd.comes_to_serve(2)
             for client in silent[2:-1]:
-                client.sendall(b"PROXY UNKNOWN\r\n")
+                client.sendall(b" UNKNOWN\r\n")
                 assert answered(client) == HOME
             assert crowd.look(1) == 2
             silent[2].close()

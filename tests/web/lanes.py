@@ -6,7 +6,6 @@ import select
 import socket
 import ssl
 import struct
-import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -30,6 +29,8 @@ _T = TypeVar("_T")
 
 PATIENCE = 10.0
 """How long the kernel may take to move bytes that it has, in seconds."""
+UNSENT = 0x894B
+"""SIOCOUTQNSD: how many bytes have not left yet. What leaves for this machine itself has come."""
 DELIVERY = 5000
 """How many times the kernel is asked whether it has delivered something, at the most."""
 
@@ -139,7 +140,7 @@ class Talker:
         before = -1
         for _ in range(DELIVERY):
             with suppress(OSError):
-                raw = fcntl.ioctl(self.near, termios.TIOCOUTQ, b"\0\0\0\0")
+                raw = fcntl.ioctl(self.near, UNSENT, b"\0\0\0\0")
                 (left,) = struct.unpack("i", raw)
                 if left == 0:
                     return

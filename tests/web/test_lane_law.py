@@ -143,9 +143,10 @@ GET = b"GET /v2/ HTTP/1.1\r\nHost: h\r\n\r\n"
 NAMED = b"GET /v2/ HTTP/1.1\r\nHost: h\r\nX-Real-IP: 192.168.0.1\r\n\r\n"
 
 
-@settings(max_examples=100)
+@settings(max_examples=400)
 @given(HEADERS, Conversations)
 @example("x-real-ip", [(peer, [NAMED, NAMED], True) for peer in ("192.0.2.9", "10.1.2.4")])
+@example("connection", [("127.0.0.1", [NAMED[:-2] + b"Connection: TE\r\n\r\n"], False)])
 @example("x-real-ip", [("127.0.0.1", [NAMED], True), ("192.168.0.1", [NAMED, GET], False)])
 def test_the_lane_sends_ends_and_records_what_the_tree_does(
     header: str, conversations: list[tuple[str, list[bytes], bool]]
@@ -174,7 +175,7 @@ def test_the_lane_sends_ends_and_records_what_the_tree_does(
 ROOT = new_root()
 
 
-@settings(max_examples=40)
+@settings(max_examples=100)
 @given(HEADERS, PEERS, pieces().filter(lambda sent: len(sent) < 50), st.booleans())
 def test_over_tls_it_is_the_same(
     header: str, peer: str, sent: list[bytes], is_notified: bool

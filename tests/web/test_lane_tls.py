@@ -1,13 +1,16 @@
 """TLS in the lane: what is spoken, which certificate a client gets, and how records may come."""
 
 import ssl
+import sys
 from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from twisted.logger import LogEvent, capturedLogs
 
 from regroute.certificates import Certificate
-from regroute.web.lane_tls import LaneTLS, certified
+from regroute.web.lane_tls import LaneTLS, certified, without_server_names
 from regroute.web.streams import RECORD
 from regroute.web.tls import TICKET_KEY_TIME
 
@@ -329,3 +332,14 @@ def test_what_the_kernel_does_not_take_at_once_is_sent_later(
         client.talker.read_to(len(client.talker.received) + 1)
     assert client.received == whole
     assert client.has_ended is not stays
+
+
+def test_a_server_name_that_is_no_ascii_makes_no_noise() -> None:
+    """`ssl` would print a traceback for each, as often as a stranger likes."""
+    heard: list[object] = []
+    hook = without_server_names(heard.append)
+    error = UnicodeDecodeError("ascii", b"\xff", 0, 1, "ordinal not in range(128)")
+    for culprit, told in ((b"\xff.example", 0), ("something else", 1)):
+        unraisable = SimpleNamespace(object=culprit, exc_value=error)
+        hook(cast("sys.UnraisableHookArgs", unraisable))
+        assert len(heard) == told
