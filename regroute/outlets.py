@@ -19,6 +19,7 @@ Streams get whole lines in pieces of up to PIPE_BUF bytes: those never mix with 
 import os
 import select
 import stat
+from contextlib import suppress
 from typing import Protocol
 
 AT_ONCE = 1024 * 1024
@@ -90,3 +91,26 @@ class _Polled(_Descriptor):
         if not self._poll.poll(0):
             raise BlockingIOError
         return super().write(data[: select.PIPE_BUF])
+
+
+class PatientText:
+    """A text file over an outlet, for a log: what the outlet does not take at once is lost.
+
+    A log that is not read must not make the daemon wait, or its reader could stop all answers.
+    """
+
+    encoding = "utf-8"
+
+    def __init__(self, outlet: Outlet) -> None:
+        self._outlet = outlet
+
+    def write(self, text: str) -> int:
+        """Write as far as it goes; never waits and never fails."""
+        data = text.encode(self.encoding, "backslashreplace")
+        with suppress(OSError):
+            while data:
+                data = data[self._outlet.write(data[: self._outlet.at_once]) :]
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing: what has been taken is written."""

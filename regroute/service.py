@@ -106,7 +106,8 @@ class Opened:
 class Serving(Service):
     """Listens where the configuration in force says; when it stops, what is in flight ends first.
 
-    `passed` are the descriptors of the sockets that systemd opened, by their names.
+    `passed` are the descriptors of the sockets that systemd opened, by their names; `base` is where
+    relative paths begin.
     """
 
     _log = Logger()
@@ -117,12 +118,14 @@ class Serving(Service):
         site: Site,
         trusts: Callable[[Address], bool],
         passed: Mapping[str, Sequence[int]],
+        base: Path,
         reactor: Reactor,
     ) -> None:
         self._checked = checked
         self._site = site
         self._trusts = trusts
         self._passed = passed
+        self._base = base
         self._reactor = reactor
         self._listening: dict[Place, Listening] = {}
         self._closing: list[tuple[TcpPlace, Acceptor]] = []
@@ -150,7 +153,7 @@ class Serving(Service):
         """Open the sockets that `checked` needs and that are not open; raises `Faulty`."""
         opened = Opened()
         faults: list[Fault] = []
-        wanted = [place_of(listener) for listener in checked.config.listen]
+        wanted = [place_of(listener, self._base) for listener in checked.config.listen]
         with ExitStack() as undo:
             undo.callback(opened.close)
             for position, place in enumerate(wanted):
@@ -163,7 +166,7 @@ class Serving(Service):
                         beside = self._leaving(place, wanted)
                         opened.sockets[place] = open_sockets(place, self._passed, beside)
                 except (OSError, ValueError) as error:
-                    why = error.strerror if isinstance(error, OSError) else error
+                    why = (isinstance(error, OSError) and error.strerror) or error
                     at = checked.source.fault(("listen", position), f"cannot listen: {why}")
                     faults.append(at)
             if faults:
@@ -190,7 +193,8 @@ class Serving(Service):
         if self._is_closed:
             return
         wanted = {
-            place_of(listener): position for position, listener in enumerate(checked.config.listen)
+            place_of(listener, self._base): position
+            for position, listener in enumerate(checked.config.listen)
         }
         for place in [place for place in self._listening if place not in wanted]:
             self._close(place)
@@ -217,7 +221,10 @@ class Serving(Service):
         """Put behind a door what its listener says: PROXY, then TLS, then HTTP."""
         listener: Listener = checked.config.listen[position]
         within: IProtocolFactory = self._site
-        sockets = [acceptor.socket for acceptor in self._listening[place_of(listener)].acceptors]
+        sockets = [
+            acceptor.socket
+            for acceptor in self._listening[place_of(listener, self._base)].acceptors
+        ]
         is_direct = all(each.family in (AF_INET, AF_INET6) for each in sockets)
         may_use = checked.config.lane and is_direct and not listener.proxy_protocol
         door.lane = self._lane if may_use else None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TextIO, cast
 
 from twisted.application.service import IService, IServiceCollection, Service
 from twisted.internet.error import ReactorNotRunning
@@ -18,6 +18,7 @@ from twisted.python.components import Componentized
 from .config.faults import Faulty
 from .descriptors import raise_descriptors
 from .load import load
+from .outlets import PatientText, open_stdout
 from .reactor import Reactor
 from .recorder import Recorder
 from .reload import Current, Reload, log_warnings, settle
@@ -61,7 +62,12 @@ def makeService(options: Options, reactor: Reactor | None = None) -> IService:
         reactor,
     )
     serving = Serving(
-        current.checked, site, current.trusts, passed_sockets(os.environ, os.getpid()), reactor
+        current.checked,
+        site,
+        current.trusts,
+        passed_sockets(os.environ, os.getpid()),
+        path.parent,
+        reactor,
     )
     reload = Reload(current, path, shown, serving, recorder, supervised)
     # In another turn: when the reactor begins to run, signals are still being claimed.
@@ -101,7 +107,11 @@ def _log_observer(twistd: Mapping[str, Any]) -> ILogObserver | None:
     """Where twistd would log to standard output, which is the access log's, standard error."""
     if not twistd.get("nodaemon") or twistd.get("logfile") or twistd.get("syslog"):
         return None
-    return textFileLogObserver(sys.stderr)
+    try:
+        return textFileLogObserver(cast("TextIO", PatientText(open_stdout(2))))
+    except OSError:
+        # There is no such descriptor.
+        return textFileLogObserver(sys.stderr)
 
 
 def _stop(reactor: Reactor) -> None:

@@ -191,6 +191,31 @@ def test_faults_are_told_although_no_rule_is_left() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("limits", "told"),
+    [
+        ("head: 0s", "f:1:16: '0s' is not a sensible time here: at least 100ms"),
+        ("idle: 1ms", "f:1:16: '1ms' is not a sensible time here: at least 100ms"),
+        ("head_size: 0B", "f:1:21: '0B' is not a sensible size here: at least 1KiB"),
+        (
+            "head_size: 999999999GiB",
+            "f:1:21: '999999999GiB' is not a sensible size here: at least 1KiB",
+        ),
+    ],
+)
+def test_limits_that_would_end_everything_are_faults(limits: str, told: str) -> None:
+    assert faults(f"limits: {{{limits}}}\n{RULES}") == [told]
+
+
+def test_one_unix_socket_has_one_path() -> None:
+    assert faults(f"listen: [{{unix: a}}, {{unix: ./a}}]\n{RULES}") == [
+        "f:1:22: an earlier entry listens on the socket 'a' too"
+    ]
+    assert faults(f"listen: [{{unix: /{'x' * 107}}}]\n{RULES}") == [
+        "f:1:17: a Unix socket's path has at most 107 bytes"
+    ]
+
+
 def test_a_list_that_is_still_empty_is_no_fault() -> None:
     """An empty blocklist has nobody in it, which is not what another rule covers."""
     text = "networks: {blocked: {file: empty.txt}, office: 10.0.0.0/8}\nrules:\n"

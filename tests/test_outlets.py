@@ -14,7 +14,7 @@ from types import FrameType
 
 import pytest
 
-from regroute.outlets import Outlet, open_file, open_stdout
+from regroute.outlets import Outlet, PatientText, open_file, open_stdout
 
 PIECE = b"." * (select.PIPE_BUF - 1) + b"\n"
 
@@ -243,5 +243,18 @@ def test_a_closed_outlet_leaves_no_descriptor(tmp_path: Path, kind: str) -> None
     assert len(os.listdir("/proc/self/fd")) == before + 1
     outlet.close()
     assert len(os.listdir("/proc/self/fd")) == before
+    os.close(reader)
+    os.close(writer)
+
+
+@STREAMS
+def test_a_log_that_nobody_reads_makes_nobody_wait(make: Make, open_writer: Open) -> None:
+    reader, writer = make()
+    outlet = open_writer(writer)
+    log = PatientText(outlet)
+    for _ in range(2000):
+        assert log.write("a line that nobody reads, é\n" * 10) == 280
+    log.flush()
+    outlet.close()
     os.close(reader)
     os.close(writer)

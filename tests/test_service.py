@@ -138,6 +138,7 @@ class Bed:
             self.site,
             lambda address: False,
             passed or {},
+            Path("/"),
             cast("Reactor", self.reactor),
         )
 

@@ -5,6 +5,7 @@ part. An editor's YAML reader takes some texts for numbers or booleans; the sche
 wherever free text is due.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -215,6 +216,13 @@ def _file(text: str, known: Known) -> str:
     return text
 
 
+def _unix_path(text: str, known: Known) -> str:
+    path = _file(text, known)
+    if len(path.encode()) > _LONGEST_UNIX_PATH:
+        raise ValueError(f"a Unix socket's path has at most {_LONGEST_UNIX_PATH} bytes")
+    return os.path.normpath(path)
+
+
 def _user_agent(text: str, known: Known) -> str:
     if not text.strip():
         raise ValueError("write some text, with * for the rest")
@@ -229,20 +237,30 @@ def _message(text: str, known: Known) -> str:
     return message
 
 
+_LONGEST_UNIX_PATH = 107  # unix(7)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_MOST = 2.0**30  # of seconds as of bytes more than anyone means
 _BYTES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
-def _quantity(units: Mapping[str, float], what: str, example: str) -> Scalar:
-    """A number with its unit; a bare number could mean anything."""
-    pattern = rf"([0-9]+(?:\.[0-9]+)?)({'|'.join(units)})"
+def _quantity(units: Mapping[str, float], what: str, example: str, least: str) -> Scalar:
+    """A number with its unit, for a bare number could mean anything; `least` is the least."""
+    pattern = rf"([0-9]{{1,9}}(?:\.[0-9]{{1,9}})?)({'|'.join(units)})"
+
+    def read(match: re.Match[str]) -> float:
+        return float(match[1]) * units[match[2]]
+
+    minimum = re.fullmatch(pattern, least)
+    assert minimum is not None
 
     def parse(text: str, known: Known) -> float:
         match = re.fullmatch(pattern, text)
         if match is None:
             hint = f"did you mean {text}{example}?" if text.isdigit() else f"as in 10{example}"
             raise ValueError(f"'{text}' is no {what} with its unit ({', '.join(units)}): {hint}")
-        return float(match[1]) * units[match[2]]
+        if not read(minimum) <= read(match) <= _MOST:
+            raise ValueError(f"'{text}' is not a sensible {what} here: at least {least}")
+        return read(match)
 
     return Scalar(parse, {"type": "string", "pattern": f"^{pattern}$"})
 
@@ -277,6 +295,7 @@ SPAN_OR_NETWORK = Scalar(
 ADDRESS = Scalar(_address, {"type": "string", "pattern": "^[0-9A-Fa-f:.]+$"})
 HEADER = _text(_TOKEN, "a field name", str.lower)
 FILE = Scalar(_file, _FREE)
+UNIX_PATH = Scalar(_unix_path, _FREE)
 HOST = Scalar(_host, {"type": "string", "minLength": 1})
 PATH = _text(r"/[^?#\s]*|\*", "a path: begin with / and leave the query out", _path)
 METHOD = Scalar(_method, {"type": "string", "pattern": "^[^a-z\\s]+$"})
@@ -294,10 +313,17 @@ DESTINATION = Scalar(
 )
 LOCATION = Scalar(_location, {"type": "string", "pattern": f"^{_ORIGIN}(?:[/?#].*)?$"})
 BOOLEAN = Scalar(_boolean, {"enum": [True, False, "true", "false"]})
-DURATION = _quantity(_SECONDS, "time", "s")
-SIZE = _quantity(_BYTES, "size", "KiB")
+DURATION = _quantity(_SECONDS, "time", "s", least="0s")
+PATIENCE = _quantity(_SECONDS, "time", "s", least="100ms")
+SIZE = _quantity(_BYTES, "size", "KiB", least="1KiB")
 CONNECTIONS = Scalar(
-    _connections, {"type": ["integer", "string"], "minimum": 1, "pattern": "^(?:auto|[1-9][0-9]*)$"}
+    _connections,
+    {
+        "type": ["integer", "string"],
+        "minimum": 1,
+        "maximum": 999_999_999,
+        "pattern": "^(?:auto|[1-9][0-9]{0,8})$",
+    },
 )
 SOCKET = _text(r"[!-9;-~]{1,255}", "the name of a socket, as in FileDescriptorName")
 LOG_TARGET = _choice(("stdout", "none"), "access log")

@@ -49,7 +49,7 @@ class Listener(Part):
     """The address to listen on; by default every one, of IPv4 and IPv6."""
     socket: Annotated[str | None, scalars.SOCKET] = None
     """A socket that systemd has opened, by its FileDescriptorName."""
-    unix: Annotated[str | None, scalars.FILE] = None
+    unix: Annotated[str | None, scalars.UNIX_PATH] = None
     """The path of a Unix socket. Its peers count as trusted proxies."""
     tls: Annotated[TlsFields | None, Given()] = None
     """Speak TLS."""
@@ -81,9 +81,9 @@ class LogFile(Part):
 class Limits(Part):
     """How long and how large things may be."""
 
-    head: Annotated[float, scalars.DURATION] = 10.0
+    head: Annotated[float, scalars.PATIENCE] = 10.0
     """How long a head and its body may take from the first byte."""
-    idle: Annotated[float, scalars.DURATION] = 75.0
+    idle: Annotated[float, scalars.PATIENCE] = 75.0
     """How long a connection may stay without a request; 650s for those from trusted proxies."""
     head_size: Annotated[float, scalars.SIZE] = 16 * 1024
     """How large a head may be."""

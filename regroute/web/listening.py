@@ -52,10 +52,10 @@ class PassedPlace:
 Place: TypeAlias = TcpPlace | UnixPlace | PassedPlace
 
 
-def place_of(listener: Listener) -> Place:
-    """Where a listener listens."""
+def place_of(listener: Listener, base: Path) -> Place:
+    """Where a listener listens; a relative path begins at `base`."""
     if listener.unix is not None:
-        return UnixPlace(listener.unix)
+        return UnixPlace(str(base / listener.unix))
     if listener.socket is not None:
         return PassedPlace(listener.socket)
     assert listener.port is not None

@@ -70,6 +70,7 @@ BAD = [
     "access_log: {format: json}",
     "access_log: {path: a.log, format: xml}",
     "limits: {head: 10}",
+    "limits: {connections: 1000000000}",
     "limits: {head: 10 s}",
     "limits: {head_size: 16K}",
     "limits: {connections: 0}",
