@@ -56,18 +56,27 @@ class Entry(NamedTuple):
     referer: str = ""
 
 
+Fill: TypeAlias = Callable[[float, Address | str | None, int], bytes]
+"""Makes a line of what differs between equal requests: time, client and microseconds."""
+Again: TypeAlias = Callable[[float, Address | str | None, int], None]
+"""Records a known entry once more, with what differs."""
+
+
 def line_format(layout: Layout, client: Shown) -> Callable[[Entry], bytes]:
     """The function that writes an entry as a line, its line feed included."""
-    write = {"json": _json_line, "combined": _combined_line}[layout]
+    template = line_template(layout, client)
+    return lambda entry: template(entry)(entry.time, entry.client, entry.microseconds)
+
+
+def line_template(layout: Layout, client: Shown) -> Callable[[Entry], Fill]:
+    """The function that writes all of an entry that equal requests share, once for all of them."""
+    write = {"json": _json_template, "combined": _combined_template}[layout]
     return lambda entry: write(entry, client)
 
 
-def _json_line(entry: Entry, shown: Shown) -> bytes:
+def _json_template(entry: Entry, shown: Shown) -> Fill:
     """One object, in the order of the names that programs read."""
-    second, millisecond = divmod(int(entry.time * 1000), 1000)
-    return (
-        f'{{"time":"{_rfc3339(second)}.{millisecond:03}Z"'
-        f',"client":{_client(entry.client, shown).json}'
+    middle = (
         f',"method":{_quoted(entry.method.decode("latin-1"))}'
         f',"host":{_quoted(entry.host)}'
         f',"path":{_quoted(entry.path.decode("latin-1"))}'
@@ -76,21 +85,37 @@ def _json_line(entry: Entry, shown: Shown) -> bytes:
         f',"registry":{"null" if entry.registry is None else _quoted(entry.registry)}'
         f',"location":{"null" if entry.location is None else _quoted(entry.location)}'
         f',"user_agent":{_quoted(entry.user_agent)}'
-        f',"microseconds":{entry.microseconds}}}\n'
+        f',"microseconds":'
     ).encode("ascii")
 
+    def fill(time: float, client: Address | str | None, microseconds: int) -> bytes:
+        second, millisecond = divmod(int(time * 1000), 1000)
+        return b'{"time":"%b.%03dZ","client":%b%b%d}\n' % (
+            _rfc3339(second),
+            millisecond,
+            _client(client, shown).json,
+            middle,
+            microseconds,
+        )
 
-def _combined_line(entry: Entry, shown: Shown) -> bytes:
+    return fill
+
+
+def _combined_template(entry: Entry, shown: Shown) -> Fill:
     """The format of Apache's ``combined``; quotes, backslashes and control bytes are ``\\xHH``."""
     request = "-"
     if entry.method or entry.path:
         line = b"%s %s HTTP/%s" % (entry.method, entry.path, entry.version)
         request = _escaped(line.decode("latin-1"))
-    return (
-        f"{_client(entry.client, shown).plain} - - [{_clf_time(int(entry.time))}]"
+    end = (
         f' "{request}" {entry.status} {entry.size or "-"}'
         f' "{_escaped(entry.referer) or "-"}" "{_escaped(entry.user_agent) or "-"}"\n'
     ).encode("ascii")
+
+    def fill(time: float, client: Address | str | None, microseconds: int) -> bytes:
+        return b"%b - - [%b]%b" % (_client(client, shown).plain, _clf_time(int(time)), end)
+
+    return fill
 
 
 def _escaped(text: str) -> str:
@@ -99,25 +124,26 @@ def _escaped(text: str) -> str:
 
 # Most requests share their second with the one before.
 @lru_cache(maxsize=2)
-def _rfc3339(second: int) -> str:
+def _rfc3339(second: int) -> bytes:
     """Date and time in UTC, without fraction and zone (RFC 3339 §5.6)."""
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S").encode("ascii")
 
 
 @lru_cache(maxsize=2)
-def _clf_time(second: int) -> str:
+def _clf_time(second: int) -> bytes:
     moment = datetime.fromtimestamp(second, UTC)
-    return f"{moment:%d}/{_MONTHS[moment.month - 1]}/{moment:%Y:%H:%M:%S} +0000"
+    text = f"{moment:%d}/{_MONTHS[moment.month - 1]}/{moment:%Y:%H:%M:%S} +0000"
+    return text.encode("ascii")
 
 
 class _Client(NamedTuple):
     """A client as the formats write it."""
 
-    json: str
-    plain: str
+    json: bytes
+    plain: bytes
 
 
-_NOBODY = _Client("null", "-")
+_NOBODY = _Client(b"null", b"-")
 
 
 def _client(client: Address | str | None, shown: Shown) -> _Client:
@@ -135,7 +161,8 @@ def _address_client(number: int, is_ipv4: bool, shown: Shown) -> _Client:
     if shown == "prefix":
         length = _PREFIX[address.version]
         address = ip_network((address, length), strict=False).network_address
-    return _Client(f'"{address}"', str(address))
+    text = str(address).encode("ascii")
+    return _Client(b'"%b"' % text, text)
 
 
 @lru_cache(maxsize=_CLIENTS_REMEMBERED)
@@ -146,5 +173,6 @@ def _text_client(text: str, shown: Shown) -> _Client:
     except ValueError:
         if shown == "prefix":
             return _NOBODY
-        return _Client(_quoted(text), _escaped(text).replace(" ", r"\x20") or "-")
+        plain = _escaped(text).replace(" ", r"\x20") or "-"
+        return _Client(_quoted(text).encode("ascii"), plain.encode("ascii"))
     return _address_client(int(address), address.version == 4, shown)

@@ -8,15 +8,20 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 
-from .access_log import Entry, line_format
+from .access_log import Again, Entry, Fill, Layout, Shown, line_format, line_template
 from .check import Checked
 from .config.faults import Faulty
 from .config.schema import LogFile
 from .lines import Lines, NoLines
+from .networks.spans import Address
 from .outlets import open_file, open_stdout
 from .starting import CannotStart
 
 Sink = Lines | NoLines
+
+
+def _nothing(time: float, client: Address | str | None, microseconds: int) -> None:
+    """Where nothing is recorded."""
 
 
 class Recorder(Service):
@@ -28,6 +33,7 @@ class Recorder(Service):
         self._reactor = reactor
         self._sink: Sink = NoLines()
         self._line: Callable[[Entry], bytes] | None = None
+        self._template: Callable[[Entry], Fill] | None = None
 
     @property
     def is_recording(self) -> bool:
@@ -38,6 +44,20 @@ class Recorder(Service):
         """Write an entry down; never waits and never fails."""
         if self._line is not None:
             self._sink.write(self._line(entry))
+
+    def remember(self, entry: Entry) -> Again:
+        """How to record entries that are equal to `entry` in all but time, client and duration.
+
+        Until the next reload.
+        """
+        if self._template is None:
+            return _nothing
+        fill, write = self._template(entry), self._sink.write
+
+        def again(time: float, client: Address | str | None, microseconds: int) -> None:
+            write(fill(time, client, microseconds))
+
+        return again
 
     def startService(self) -> None:
         """Open the log; exits with a message where that fails."""
@@ -77,11 +97,15 @@ class Recorder(Service):
         opened.startService()
         match checked.config.access_log:
             case "none":
-                self._line = None
+                self._line = self._template = None
             case LogFile(format=layout, client=shown):
-                self._line = line_format(layout, shown)
+                self._write_as(layout, shown)
             case _:
-                self._line = line_format("json", "full")
+                self._write_as("json", "full")
+
+    def _write_as(self, layout: Layout, shown: Shown) -> None:
+        self._line = line_format(layout, shown)
+        self._template = line_template(layout, shown)
 
     def reopen(self) -> None:
         """Go on in the file that has the log's name now: the old one has been moved away."""

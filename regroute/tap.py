@@ -61,6 +61,7 @@ def makeService(options: Options, reactor: Reactor | None = None) -> IService:
         raise_descriptors(),
         reactor,
     )
+    site.remember = recorder.remember
     serving = Serving(
         current.checked,
         site,

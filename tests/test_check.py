@@ -209,7 +209,7 @@ def test_limits_that_would_end_everything_are_faults(limits: str, told: str) -> 
 
 def test_one_unix_socket_has_one_path() -> None:
     assert faults(f"listen: [{{unix: a}}, {{unix: ./a}}]\n{RULES}") == [
-        "f:1:22: an earlier entry listens on the socket 'a' too"
+        "f:1:21: an earlier entry listens on the socket 'a' too"
     ]
     assert faults(f"listen: [{{unix: /{'x' * 107}}}]\n{RULES}") == [
         "f:1:17: a Unix socket's path has at most 107 bytes"

@@ -51,11 +51,10 @@ class Lane:
 
     def __init__(self, site: Site, reactor: Reactor) -> None:
         self.visitors: dict[int, Visitor | SocketTransport] = {}
-        self.memory = Memory(site.rules())
+        self.memory = Memory(site.rules(), site.remember)
         self.era = object()
         """Changes with the rules: what a connection has at hand is of one era."""
         self.is_recording = False
-        self.record = site.record
         self.now = 0.0
         self.date = b""
         self._site = site
@@ -164,17 +163,15 @@ class Lane:
         if rules is not self.memory.rules:
             # Connections that stay silent must not keep what was remembered under the old ones.
             self.memory.forget()
-            self.memory = Memory(rules)
+            self.memory = Memory(rules, self._site.remember)
             self.era = object()
         self.is_recording = self._site.is_recording()
 
     def record_served(self, served: Served, peer: str, began: float) -> None:
         """Record an answer of the lane."""
-        entry = served.entry
-        now = self._reactor.seconds()
         took = int((perf_counter() - began) * 1e6)
-        client = peer if served.is_peer else entry.client
-        self.record(entry._replace(time=now, client=client, microseconds=took))
+        client = peer if served.is_peer else served.client
+        served.again(self._reactor.seconds(), client, took)
 
     def recognise(self, data: bytes, peer: str) -> Served | None:
         """The answer to one whole, plain head; None for whatever else it is."""

@@ -5,14 +5,16 @@ answer. What is remembered is right for every client of the same networks, for n
 client decides, and it is forgotten with its rule set.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
 from twisted.logger import Logger
 
-from ..access_log import Entry
+from ..access_log import Again, Entry
 from ..answers import Refusal
 from ..clients import peer_address
+from ..networks.spans import Address
 from ..respond import Lines, respond
 from ..rules import RuleSet
 from . import wire
@@ -35,21 +37,23 @@ _log = Logger()
 class Served(NamedTuple):
     """The answer to one head: its bytes around the date, and what is recorded of it.
 
-    `entry` has no time and duration yet; and where `is_peer`, the client is the peer.
+    The client is the peer where `is_peer`, or else `client`: whom a proxy of ours has named.
     """
 
     before: bytes
     after: bytes
     closes: bool
-    entry: Entry
+    again: Again
+    client: Address | None
     is_peer: bool
 
 
 class Memory:
     """Heads and their answers under one rule set, for each set of networks that a client is in."""
 
-    def __init__(self, rules: RuleSet) -> None:
+    def __init__(self, rules: RuleSet, remember: Callable[[Entry], Again]) -> None:
         self.rules = rules
+        self._remember = remember
         self._by_peer: dict[str, dict[bytes, Served]] = {}
         self._by_networks: dict[frozenset[str], dict[bytes, Served]] = {}
         self.count = 0
@@ -91,7 +95,8 @@ class Memory:
             before,
             after if head.method == b"HEAD" else after + answer.body,
             not head.persists,
-            entry_of(response, head.method, head.target, lines, head.version),
+            self._remember(entry_of(response, head.method, head.target, lines, head.version)),
+            response.client,
             is_peer=not self._names_client(lines, peer),
         )
         if served.is_peer or response.client != peer_address(peer):

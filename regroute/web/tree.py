@@ -11,7 +11,7 @@ from twisted.web import server
 from twisted.web.http import Request, datetimeToString
 from twisted.web.resource import Resource
 
-from ..access_log import Entry
+from ..access_log import Again, Entry
 from ..answers import Refusal, refuse
 from ..clients import peer_address
 from ..config.schema import Limits
@@ -136,6 +136,7 @@ class Site(server.Site):
         self.limits = limits
         self.record = record
         self.is_recording = is_recording
+        self.remember: Callable[[Entry], Again] = self._record_again
         self.when_room: Callable[[], None] = lambda: None
         self.is_awaited = False
         self.rules = rules
@@ -148,6 +149,14 @@ class Site(server.Site):
         connection.factory = self
         connection.requestFactory = self.requestFactory
         return connection
+
+    def _record_again(self, entry: Entry) -> Again:
+        """How to record an entry again; whoever writes lines may know a faster way."""
+
+        def again(time: float, client: Address | str | None, microseconds: int) -> None:
+            self.record(entry._replace(time=time, client=client, microseconds=microseconds))
+
+        return again
 
     def room(self) -> int:
         """How many more connections there may be."""

@@ -10,13 +10,12 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import capturedLogs
 from zope.interface.verify import verifyObject
 
-from regroute.access_log import Entry
 from regroute.config.schema import Limits
 from regroute.web import memory
 from regroute.web.connection import PROXY_IDLE_TIME
 from regroute.web.lane import BURST, SWEEP_TIME
 from regroute.web.lane_tls import LaneTLS
-from regroute.web.memory import Memory
+from regroute.web.memory import Memory, Served
 from regroute.web.tls import HANDSHAKE_TIME
 from regroute.web.visitor import Visitor
 
@@ -149,7 +148,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch, length: 
     monkeypatch.setattr(memory, "REMEMBERED", 50)
     monkeypatch.setattr(memory, "REMEMBERED_BYTES", 100_000)
     chance = random.Random(1)
-    remembered = Memory(SEED_RULES)
+    remembered = Memory(SEED_RULES, lambda entry: lambda time, client, microseconds: None)
     most = (0, 0, 0)
     for _ in range(1000):
         peer = f"127.0.{chance.randrange(9)}.{chance.randrange(256)}"
@@ -238,11 +237,11 @@ def test_what_the_kernel_does_not_take_at_once_is_sent_later(
 def test_an_exception_in_one_connection_is_logged_and_ends_it_alone(
     bed: Laned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def record(entry: Entry) -> None:
+    def record(served: Served, peer: str, began: float) -> None:
         raise RuntimeError("the disk is on fire")
 
     good, bad = bed.connect(STRANGER), bed.connect(STRANGER)
-    monkeypatch.setattr(bed.lane, "record", record)
+    monkeypatch.setattr(bed.lane, "record_served", record)
     with capturedLogs() as events:
         bad.send(GET)
         fresh = bed.connect(STRANGER, LAST)
