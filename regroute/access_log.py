@@ -58,20 +58,20 @@ class Entry(NamedTuple):
 
 Fill: TypeAlias = Callable[[float, Address | str | None, int], bytes]
 """Makes a line of what differs between equal requests: time, client and microseconds."""
+Template: TypeAlias = Callable[[Entry], Fill]
 Again: TypeAlias = Callable[[float, Address | str | None, int], None]
 """Records a known entry once more, with what differs."""
 
 
-def line_format(layout: Layout, client: Shown) -> Callable[[Entry], bytes]:
-    """The function that writes an entry as a line, its line feed included."""
-    template = line_template(layout, client)
-    return lambda entry: template(entry)(entry.time, entry.client, entry.microseconds)
-
-
-def line_template(layout: Layout, client: Shown) -> Callable[[Entry], Fill]:
+def line_template(layout: Layout, client: Shown) -> Template:
     """The function that writes all of an entry that equal requests share, once for all of them."""
     write = {"json": _json_template, "combined": _combined_template}[layout]
     return lambda entry: write(entry, client)
+
+
+def line_of(entry: Entry, template: Template) -> bytes:
+    """An entry as a line, its line feed included."""
+    return template(entry)(entry.time, entry.client, entry.microseconds)
 
 
 def _json_template(entry: Entry, shown: Shown) -> Fill:

@@ -1,6 +1,5 @@
 """The access log in force: how an entry is written, and where to."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -8,7 +7,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 
-from .access_log import Again, Entry, Fill, Layout, Shown, line_format, line_template
+from .access_log import Again, Entry, Template, line_of, line_template
 from .check import Checked
 from .config.faults import Faulty
 from .config.schema import LogFile
@@ -32,18 +31,17 @@ class Recorder(Service):
         self._base = base
         self._reactor = reactor
         self._sink: Sink = NoLines()
-        self._line: Callable[[Entry], bytes] | None = None
-        self._template: Callable[[Entry], Fill] | None = None
+        self._template: Template | None = None
 
     @property
     def is_recording(self) -> bool:
         """Whether entries are written at all."""
-        return self._line is not None
+        return self._template is not None
 
     def record(self, entry: Entry) -> None:
         """Write an entry down; never waits and never fails."""
-        if self._line is not None:
-            self._sink.write(self._line(entry))
+        if self._template is not None:
+            self._sink.write(line_of(entry, self._template))
 
     def remember(self, entry: Entry) -> Again:
         """How to record entries that are equal to `entry` in all but time, client and duration.
@@ -70,7 +68,7 @@ class Recorder(Service):
     def open(self, checked: Checked) -> Sink | None:
         """Open what `checked` records to, if that is not the log in force; raises `Faulty`."""
         where = checked.config.access_log
-        if self._line is not None and where == self._checked.config.access_log:
+        if self.is_recording and where == self._checked.config.access_log:
             return None
         match where:
             case "none":
@@ -97,15 +95,11 @@ class Recorder(Service):
         opened.startService()
         match checked.config.access_log:
             case "none":
-                self._line = self._template = None
+                self._template = None
             case LogFile(format=layout, client=shown):
-                self._write_as(layout, shown)
+                self._template = line_template(layout, shown)
             case _:
-                self._write_as("json", "full")
-
-    def _write_as(self, layout: Layout, shown: Shown) -> None:
-        self._line = line_format(layout, shown)
-        self._template = line_template(layout, shown)
+                self._template = line_template("json", "full")
 
     def reopen(self) -> None:
         """Go on in the file that has the log's name now: the old one has been moved away."""

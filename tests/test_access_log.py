@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from regroute.access_log import Entry, Layout, Shown, line_format
+from regroute.access_log import Entry, Layout, Shown, line_of, line_template
 
 NAMES = [
     "time",
@@ -78,7 +78,7 @@ _FORGERY = PULL._replace(
 
 
 def written(entry: Entry, layout: Layout = "json", client: Shown = "full") -> str:
-    return line_format(layout, client)(entry).decode("ascii")
+    return line_of(entry, line_template(layout, client)).decode("ascii")
 
 
 def test_json_has_the_names_that_programs_read() -> None:

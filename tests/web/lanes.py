@@ -14,7 +14,7 @@ from typing import TypeVar, cast
 
 from cryptography import x509
 
-from regroute.access_log import Entry, line_format
+from regroute.access_log import Entry, line_of, line_template
 from regroute.config.schema import Limits
 from regroute.reactor import Reactor
 from regroute.rules import RuleSet
@@ -111,9 +111,9 @@ class Laned:
 
 def lines_of(entries: list[Entry]) -> list[bytes]:
     """Entries as the logs write them, without the times."""
-    formats = line_format("json", "full"), line_format("combined", "full")
+    templates = line_template("json", "full"), line_template("combined", "full")
     timeless = [entry._replace(time=0.0, microseconds=0) for entry in entries]
-    return [b"".join(write(entry) for write in formats) for entry in timeless]
+    return [b"".join(line_of(entry, template) for template in templates) for entry in timeless]
 
 
 @contextmanager
