@@ -14,7 +14,6 @@ from .compile import rule_name
 from .config.faults import Faulty
 from .config.schema import Config, Limits
 from .load import load
-from .networks.spans import Address
 from .recorder import Recorder
 from .rules import RuleSet
 from .service import Serving
@@ -35,10 +34,6 @@ class Current:
     def rules(self) -> RuleSet:
         """The rules in force now."""
         return self.checked.rules
-
-    def trusts(self, address: Address) -> bool:
-        """Whether an address is a trusted proxy's now."""
-        return self.checked.rules.clients.trusts(address)
 
     def limits(self) -> Limits:
         """The limits in force now."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,14 +116,12 @@ class Serving(Service):
         self,
         checked: Checked,
         site: Site,
-        trusts: Callable[[Address], bool],
         passed: Mapping[str, Sequence[int]],
         base: Path,
         reactor: Reactor,
     ) -> None:
         self._checked = checked
         self._site = site
-        self._trusts = trusts
         self._passed = passed
         self._base = base
         self._reactor = reactor
@@ -212,6 +210,9 @@ class Serving(Service):
                     acceptor.start()
         self._checked = checked
         self._resume()
+
+    def _trusts(self, address: Address) -> bool:
+        return self._site.rules().clients.trusts(address)
 
     def _begin_burst(self) -> None:
         if self._lane is not None:

@@ -65,7 +65,6 @@ def makeService(options: Options, reactor: Reactor | None = None) -> IService:
     serving = Serving(
         current.checked,
         site,
-        current.trusts,
         passed_sockets(os.environ, os.getpid()),
         path.parent,
         reactor,

@@ -136,7 +136,6 @@ class Bed:
         self.service = Serving(
             self.configuration(listen),
             self.site,
-            lambda address: False,
             passed or {},
             Path("/"),
             cast("Reactor", self.reactor),
