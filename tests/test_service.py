@@ -23,6 +23,7 @@ from regroute.web.listening import PassedPlace, TcpPlace, UnixPlace, open_socket
 from regroute.web.tree import Site
 
 from .making import checked, site_of
+from .ports import free_port, free_ports
 from .web.memory import GET, SEED_RULES, Client
 
 BODY_AWAITED = b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n"
@@ -183,14 +184,6 @@ class Bed:
         self.reactor.advance(LET_IN_TIME)
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
 @pytest.fixture
 def taken() -> Iterator[int]:
     """A port that somebody else listens on."""
@@ -232,7 +225,7 @@ def test_a_reload_opens_and_closes_what_changed_alone() -> None:
 
 
 def test_a_reload_moves_a_port_to_another_host() -> None:
-    (port,) = free_ports(1)
+    port = free_port()
     bed = Bed(f"[{{port: {port}}}]").start()
     bed.reload(f"[{{port: {port}, host: 127.0.0.1}}]")
     bed.reactor.advance(LET_IN_TIME)
@@ -296,7 +289,7 @@ def test_a_port_that_is_taken_changes_nothing(taken: int) -> None:
 
 def test_a_unix_socket_is_taken_away_with_its_listener(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    (port,) = free_ports(1)
+    port = free_port()
     bed = Bed(f"[{{unix: {path}}}, {{port: {port}}}]").start()
     assert path.is_socket()
     bed.reload(f"[{{port: {port}}}]")
@@ -314,7 +307,7 @@ def test_sockets_of_systemd_are_found_by_name() -> None:
 
 
 def test_accepting_pauses_where_there_is_no_room_and_goes_on_by_itself() -> None:
-    (port,) = free_ports(1)
+    port = free_port()
     bed = Bed(f"[{{port: {port}}}]").start()
     room = 1
     for acceptor in bed.acceptors():
@@ -335,7 +328,7 @@ def test_accepting_pauses_where_there_is_no_room_and_goes_on_by_itself() -> None
 
 def stopping() -> Bed:
     """A service that listens nowhere that a test would reach."""
-    (port,) = free_ports(1)
+    port = free_port()
     return Bed(f"[{{port: {port}, host: 127.0.0.1}}]").start()
 
 
@@ -375,7 +368,7 @@ def test_stopping_waits_no_longer_than_the_drain_time() -> None:
 
 
 def test_a_lame_duck_goes_on_for_a_while() -> None:
-    (port,) = free_ports(1)
+    port = free_port()
     bed = Bed(f"[{{port: {port}}}]\nlimits: {{lame_duck: 3s}}").start()
     stopped = bed.service.stopService()
     bed.reactor.advance(2.9)
@@ -439,7 +432,7 @@ def lanes(bed: Bed) -> list[bool]:
 def test_the_lane_is_for_direct_connections(
     tmp_path: Path, listen: str, expected: list[bool]
 ) -> None:
-    (port,) = free_ports(1)
+    port = free_port()
     bed = Bed(listen.format(port=port, path=tmp_path / "s")).start()
     assert lanes(bed) == expected
     bed.close()
@@ -447,7 +440,7 @@ def test_the_lane_is_for_direct_connections(
 
 def test_without_epoll_the_tree_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(select, "epoll")
-    (port,) = free_ports(1)
+    port = free_port()
     bed = Bed(f"[{{port: {port}}}]").start()
     assert lanes(bed) == [False]
     bed.close()

@@ -12,17 +12,11 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 
+from ..ports import free_port
+
 TWISTD = Path(sys.executable).with_name("twistd")
 PATIENCE = 20.0
 """How long anything may take before a test gives it up, in seconds."""
-
-
-def free_port() -> int:
-    """A port that nobody listens on, on any address."""
-    with socket.socket(socket.AF_INET6) as probe:
-        probe.bind(("::", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def eventually(holds: Callable[[], bool]) -> bool:

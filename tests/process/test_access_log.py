@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from ..ports import free_port
 from .apart import apart, paths, read_json, replace
-from .daemon import Daemon, eventually, free_port
+from .daemon import Daemon, eventually
 from .mixed import LAST, LASTING, PROXY, RULES, VISITORS, Got, crowd
 
 EACH = 10_000 // len(VISITORS) + 1

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from ..ports import free_port
 from .apart import apart, paths, printed, replace
-from .daemon import PATIENCE, TWISTD, Daemon, ask, command, eventually, free_port
+from .daemon import PATIENCE, TWISTD, Daemon, ask, command, eventually
 
 RULES = "rules: [{name: one, to: 'https://one.example'}]"
 LOG_LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} \[.+\] .*")

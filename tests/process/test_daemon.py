@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from ..ports import free_port
 from ..web.answers import read_answers
-from .daemon import PATIENCE, Daemon, ask, command, configuration, eventually, free_port, running
+from .daemon import PATIENCE, Daemon, ask, command, configuration, eventually, running
 
 ONE = "rules: [{name: one, to: 'https://one.example'}]"
 TWO = "rules: [{name: two, to: 'https://two.example'}]"

@@ -7,7 +7,6 @@ import http.client
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+from ..ports import free_port
 
 ROOT = Path(__file__).parents[2]
 NOT_IN_A_CLONE = shutil.ignore_patterns(
@@ -86,12 +87,6 @@ def clone(path: Path) -> Path:
 
 def files_under(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*") if not file.is_dir())
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def location(port: int) -> str | None:

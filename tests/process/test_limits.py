@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from ..ports import free_port
 from ..web.answers import read_answers
-from .daemon import PATIENCE, Daemon, eventually, free_port, launched
+from .daemon import PATIENCE, Daemon, eventually, launched
 from .talk import (
     GET,
     answered,

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from ..issuers import new_root, pem, pem_key
+from ..ports import free_port
 from ..web.answers import read_answers
 from ..web.handshakes import trust
 from ..web.proxy_headers import v2
-from .daemon import PATIENCE, Daemon, eventually, free_port, launched
+from .daemon import PATIENCE, Daemon, eventually, launched
 from .talk import GET, answered, nobody_fails, read_to_the_end, refuses, reload, reload_in_vain
 
 OFFICE, HOME = "https://office.example/", "https://home.example/"

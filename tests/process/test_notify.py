@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from ..ports import free_port
 from .apart import apart, replace
-from .daemon import PATIENCE, Daemon, command, eventually, free_port
+from .daemon import PATIENCE, Daemon, command, eventually
 
 RULES = "listen: [{{port: {port}}}]\nrules: [{{name: one, to: 'https://{name}.example'}}]\n"
 FAULTY = "rules: []\n"

@@ -17,9 +17,10 @@ from cryptography import x509
 from regroute.certificates import Certificate, join
 
 from ..issuers import NOW, new_key, new_root, pem, pem_key
+from ..ports import free_port
 from ..web.answers import read_answers
 from ..web.handshakes import CLIENT_HELLO_TLS_1_1, trust
-from .daemon import PATIENCE, Daemon, eventually, free_port, launched
+from .daemon import PATIENCE, Daemon, eventually, launched
 from .talk import GET, answered, hang_up, nobody_fails, read_to_the_end
 
 ROOT = new_root()
