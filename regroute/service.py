@@ -14,7 +14,7 @@ from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
 from twisted.internet.protocol import ServerFactory
-from twisted.internet.task import deferLater
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 from .certificates import Certificate
@@ -38,6 +38,9 @@ LET_IN_TIME = 0.1
 """How long a listening socket is still accepted from when nobody wants it any more, in seconds: who
 has connected to it already, and has not been accepted for nothing has come of him, may still send
 his request."""
+GRACE = 1.0
+"""How long a connection without a request is kept when the daemon stops, in seconds since its last
+one: who asks again and again is then told to ask elsewhere, and not cut off on his way."""
 
 
 def _new_lane(site: Site, reactor: Reactor) -> Lane | None:
@@ -285,13 +288,16 @@ class Serving(Service):
         self._is_closed = True
         for place in list(self._listening):
             self._close(place)
-        # What clients have sent until then is in flight too.
-        await deferLater(self._reactor, LET_IN_TIME if self._closing else 0)
-        rest = max(limits.drain - LET_IN_TIME, 0.0)
-        late = self._reactor.callLater(rest, self._site.abort)
         if self._lane is not None:
-            self._lane.catch_up()
-        await self._site.drain()
+            self._lane.drain()
+        self._site.drain()
+        late = self._reactor.callLater(max(limits.drain, LET_IN_TIME), self._site.abort)
+        idle = LoopingCall(self._close_idle)
+        idle.clock = self._reactor
+        idle.start(LET_IN_TIME / 2)
+        await deferLater(self._reactor, LET_IN_TIME if self._closing else 0)
+        await self._site.emptied()
+        idle.stop()
         if late.active():
             late.cancel()
         if self._lane is not None:
@@ -299,6 +305,9 @@ class Serving(Service):
         for door in doors:
             if isinstance(door.within, AnnouncedFactory):
                 door.within.abort_waiting()
+
+    def _close_idle(self) -> None:
+        self._site.close_idle(self._reactor.seconds() - GRACE)
 
 
 class InOrder(MultiService):

@@ -99,10 +99,12 @@ class Connection(HTTPChannel):
         self._turn: IDelayedCall | None = None
         self._deadline: IDelayedCall | None = None
         self._is_idle = True  # no request has begun
+        self._idle_since = reactor.seconds()
         self._is_answering = False
         self._is_blocked = False  # the client does not take its answers
         self._is_over = False  # no request is read any more
-        self._is_draining = False
+        self._is_draining = False  # answers say that they are the last
+        self._is_leaving = False  # not even a next request is waited for
         self._has_ended = False  # the client has sent its last byte
 
     # Bytes in.
@@ -242,6 +244,7 @@ class Connection(HTTPChannel):
             return
         HTTPChannel.requestDone(self, request)
         self._is_idle = True
+        self._idle_since = self._reactor.seconds()
         self._set_deadline(self._idle_time)
         self._go_on()
 
@@ -260,7 +263,7 @@ class Connection(HTTPChannel):
 
     def _wait(self) -> None:
         """Wait for more bytes, if the request needs them and there may be any."""
-        if self._has_ended or (self._is_draining and self._is_idle):
+        if self._has_ended or (self._is_leaving and self._is_idle):
             self._finish()
         else:
             self.transport.resumeProducing()
@@ -327,10 +330,15 @@ class Connection(HTTPChannel):
         self.transport.unregisterProducer()
 
     def drain(self) -> None:
-        """Finish what is in flight, take no more, and close."""
+        """Let the next answer be the last one, and say so: the client may have asked already."""
         self._is_draining = True
-        if self._is_ready:
-            self._wait()
+
+    def close_idle(self, since: float) -> None:
+        """Close, if the last request ended before `since`, or else as soon as there is none."""
+        if self._idle_since <= since:
+            self._is_draining = self._is_leaving = True
+            if self._is_ready:
+                self._wait()
 
     def abort(self) -> None:
         """Close at once."""

@@ -62,6 +62,7 @@ class Lane:
         self._epoll = epoll()
         self._second = -1
         self._sweeping: IDelayedCall | None = None
+        self._is_draining = False
         self.refresh()
 
     def start(self) -> None:
@@ -148,10 +149,11 @@ class Lane:
                     except Exception:
                         self._fail(descriptor)
 
-    def catch_up(self) -> None:
-        """Serve everyone who has sent something until now."""
-        for _ in range(len(self.visitors) // (BURST * BURSTS) + 1):
-            self.doRead()
+    def drain(self) -> None:
+        """Leave whatever comes from now on to the tree: it knows how to end a connection."""
+        self._is_draining = True
+        self.memory.forget()
+        self.era = object()
 
     def refresh(self) -> None:
         """Look at the clock and at the rules in force: once a burst, not once a request."""
@@ -175,6 +177,8 @@ class Lane:
 
     def recognise(self, data: bytes, peer: str) -> Served | None:
         """The answer to one whole, plain head; None for whatever else it is."""
+        if self._is_draining:
+            return None
         return self.memory.recognise(data, peer, self._site.limits().head_size)
 
     def leave(self, visitor: Visitor, received: bytes, unsent: bytes = b"") -> Connection:

@@ -103,7 +103,10 @@ class Guest(Protocol):
     """What a site counts as a connection."""
 
     def drain(self) -> None:
-        """Finish what is in flight, take no more, and close."""
+        """Let the next answer be the last one, and say so."""
+
+    def close_idle(self, since: float) -> None:
+        """Close, if no request has come since then, which is in seconds since the epoch."""
 
     def abort(self) -> None:
         """Close at once."""
@@ -141,7 +144,8 @@ class Site(server.Site):
         self.is_awaited = False
         self.rules = rules
         self._room = room
-        self._drained: Deferred[None] | None = None
+        self._is_draining = False
+        self._emptied: Deferred[None] | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> Connection:  # type: ignore[override]
         connection = Connection(self.reactor)
@@ -184,33 +188,44 @@ class Site(server.Site):
     def add(self, connection: Guest) -> None:
         """Count a connection in."""
         self.connections.add(connection)
+        if self._is_draining:
+            connection.drain()
 
     def discard(self, connection: Guest) -> None:
         """Count a connection out."""
         self.connections.discard(connection)
-        if self._drained is not None:
-            self._check_drained()
+        if self._emptied is not None:
+            self._check_emptied()
         if self.is_awaited:
             self.is_awaited = False
             self.when_room()
 
-    def drain(self) -> Deferred[None]:
-        """Let every connection finish what is in flight; fires when the last one has."""
-        self._drained = drained = Deferred[None]()
+    def drain(self) -> None:
+        """Let the next answer on each connection be its last one, on those to come as well."""
+        self._is_draining = True
         for connection in list(self.connections):
             connection.drain()
-        self._check_drained()
-        return drained
+
+    def close_idle(self, since: float) -> None:
+        """Close the connections without a request since then, which is in seconds."""
+        for connection in list(self.connections):
+            connection.close_idle(since)
+
+    def emptied(self) -> Deferred[None]:
+        """Fires when there is no connection any more."""
+        self._emptied = emptied = Deferred[None]()
+        self._check_emptied()
+        return emptied
 
     def abort(self) -> None:
         """Close every connection at once."""
         for connection in list(self.connections):
             connection.abort()
 
-    def _check_drained(self) -> None:
-        if self._drained is not None and not self.connections:
-            drained, self._drained = self._drained, None
-            drained.callback(None)
+    def _check_emptied(self) -> None:
+        if self._emptied is not None and not self.connections:
+            emptied, self._emptied = self._emptied, None
+            emptied.callback(None)
 
     def startFactory(self) -> None:
         """Nothing: twisted.web's own access log is not kept."""

@@ -114,7 +114,7 @@ class Visitor:
         """The kernel has not taken all: the tree's transport waits until it does."""
         connection = self._lane.leave(self, b"", unsent)
         if closes:
-            connection.drain()
+            connection.close_idle(self._lane.now)
 
     def sweep(self, now: float) -> None:
         """Close, if nothing has come for too long."""
@@ -126,8 +126,14 @@ class Visitor:
             self._lane.close(self)
 
     def drain(self) -> None:
-        """Close: whatever is in flight is the tree's."""
-        self._lane.close(self)
+        """Nothing: a lane that drains leaves all that comes to the tree."""
+
+    def close_idle(self, since: float) -> None:
+        """Close, if nothing has come since then, nor has just come."""
+        if self.seen <= since:
+            self.ready(EPOLLIN)
+            if self._lane.visitors.get(self.fd) is self:
+                self._lane.close(self)
 
     def abort(self) -> None:
         """Close at once."""

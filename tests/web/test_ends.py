@@ -85,26 +85,53 @@ def test_a_lost_connection_leaves_nothing_behind() -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", GET, b"\r\n"], ids=["new", "answered", "empty line"])
-def test_draining_closes_an_idle_connection_at_once(sent: bytes) -> None:
+def test_draining_leaves_an_idle_connection_until_it_has_been_idle_for_a_while(
+    sent: bytes,
+) -> None:
     client = Client().send(sent)
-    drained = client.site.drain()
+    idle_since = client.clock.seconds()
+    client.site.drain()
+    emptied = client.site.emptied()
+    client.site.close_idle(idle_since - 0.1)
+    assert not client.wire.is_closed
+    client.site.close_idle(idle_since)
     assert client.wire.is_closed
-    assert drained.called
+    assert emptied.called
+
+
+@pytest.mark.parametrize("sent", [b"", GET], ids=["new", "answered"])
+def test_draining_answers_one_more_request_and_says_that_it_was_the_last(sent: bytes) -> None:
+    client = Client().send(sent)
+    client.site.drain()
+    client.send(GET)
+    *before, last = client.answers()
+    assert [answer.closes for answer in before] == [False] * len(before)
+    assert last.closes
+    assert not client.is_reading
+
+
+def test_a_connection_that_comes_while_draining_is_answered_once() -> None:
+    client = Client()
+    client.site.drain()
+    late = Client(site=client.site).send(GET)
+    assert late.answer().closes
 
 
 @pytest.mark.parametrize("at", [3, len(PUT), len(PUT) + 20])
 def test_draining_finishes_a_request_that_has_begun(at: int) -> None:
     raw = PUT + b"Content-Length: 4\r\n\r\nbody"
     client = Client().send(raw[:at])
-    drained = client.site.drain()
+    client.site.drain()
+    emptied = client.site.emptied()
+    client.site.close_idle(client.clock.seconds())
     assert client.is_reading
     client.send(raw[at:])
     assert client.answer().status == 405
     assert client.answer().closes
     assert not client.is_reading
-    assert not drained.called
+    assert not emptied.called
     client.end()
-    assert drained.called
+    assert emptied.called
 
 
 def test_draining_answers_what_has_been_received() -> None:
@@ -113,6 +140,7 @@ def test_draining_answers_what_has_been_received() -> None:
     client.step()
     client.site.drain()
     client.settle()
+    client.site.close_idle(client.clock.seconds())
     assert paths(client.answers()) == ["a", "b", "c"]
     assert not client.is_reading
 

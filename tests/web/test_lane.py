@@ -5,7 +5,6 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import capturedLogs
 from zope.interface.verify import verifyObject
@@ -359,31 +358,61 @@ def test_a_drain_answers_what_has_come_and_closes(bed: Laned) -> None:
     for talker, raw in [(asking, GET), (many, GET * 5), *((each, GET) for each in crowd)]:
         talker.near.sendall(raw)
         talker.deliver()
-    bed.lane.catch_up()
-    drained = bed.site.drain()
-    for talker in (idle, asking, many, *crowd):
+    bed.lane.drain()
+    bed.site.drain()
+    emptied = bed.site.emptied()
+    bed.settle()
+    for talker in (asking, many, *crowd):
         talker.read()
         assert talker.fate == "ended"
-    counts = [len(read_answers(talker.received)) for talker in (idle, asking, many, *crowd)]
-    assert counts == [0, 1, 5] + [1] * len(crowd)
-    assert not drained.called
+        assert read_answers(talker.received)[-1].closes
+    counts = [len(read_answers(talker.received)) for talker in (asking, many, *crowd)]
+    assert counts == [1, 5] + [1] * len(crowd)
     half.send(GET[9:])
     (answer,) = read_answers(half.received)
     assert answer.closes
-    # These two were told of the end by a half-close.
-    many.end()
-    half.end()
-    assert drained.called
+    idle.read()
+    assert idle.fate == "open"
+    bed.site.close_idle(bed.clock.seconds())
+    idle.read()
+    assert idle.fate == "ended"
+    # They were told of the end by a half-close.
+    assert not emptied.called
+    for talker in (asking, many, half, *crowd):
+        talker.end()
+    assert emptied.called
 
 
-def test_a_connection_that_leaves_for_the_tree_does_not_end_a_drain(bed: Laned) -> None:
+def test_who_asks_again_while_the_lane_drains_is_told_that_it_was_the_last_time(
+    bed: Laned,
+) -> None:
+    talker = bed.connect(STRANGER).send(GET)
+    bed.lane.drain()
+    bed.site.drain()
+    talker.send(GET)
+    assert [answer.closes for answer in read_answers(talker.received)] == [False, True]
+
+
+def test_what_has_just_come_is_answered_before_an_idle_connection_is_closed(bed: Laned) -> None:
     talker = bed.connect(STRANGER)
-    drained = bed.site._drained = Deferred[None]()
+    bed.lane.drain()
+    bed.site.drain()
+    talker.near.sendall(GET)
+    talker.deliver()
+    bed.site.close_idle(bed.clock.seconds())
+    talker.read()
+    (answer,) = read_answers(talker.received)
+    assert answer.closes
+
+
+def test_a_connection_that_leaves_for_the_tree_does_not_empty_the_site(bed: Laned) -> None:
+    talker = bed.connect(STRANGER)
+    emptied = bed.site.emptied()
     talker.send(GET[:9])
-    assert not drained.called
+    assert not emptied.called
     talker.near.close()
     bed.settle()
-    assert drained.called
+    assert emptied.called
 
 
 def test_an_abort_ends_everyone(bed: Laned) -> None:
