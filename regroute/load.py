@@ -1,22 +1,69 @@
 """Read a configuration and the files that it names. The one way in from the file system."""
 
 import errno
+import hashlib
 import os
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeAlias
 
 from .check import Checked, Files, check
 from .config.faults import Fault, Faulty
 
+Content: TypeAlias = bytes | tuple[int, str]
+"""What a file holds, or the number and the words of the error for which it cannot be read."""
 
-def load(path: Path, shown: str | None = None) -> Checked:
-    """Load the configuration at `path`; raises `Faulty` with all that is wrong with it.
 
-    `shown` is its name for messages, where the path is not what the user wrote.
+@dataclass(frozen=True)
+class Origin:
+    """A configuration and all files that it names, as they were when they were read.
+
+    `shown` is the configuration's name in messages. `files` grows while they are read: who has one
+    that is complete gets the same configuration out of it, whatever is on the disk by then.
     """
-    file = str(path) if shown is None else shown
+
+    path: Path
+    shown: str
+    read_at: datetime
+    files: dict[Path, Content] = field(default_factory=dict)
+    is_complete: bool = False
+
+    @classmethod
+    def on_disk(cls, path: Path, shown: str | None = None) -> "Origin":
+        """The files as they are now; `shown` is given where `path` is not what the user wrote."""
+        return cls(path, str(path) if shown is None else shown, datetime.now(UTC))
+
+    def read(self, path: Path) -> bytes:
+        """A file's content; raises `OSError`."""
+        if path not in self.files:
+            self.files[path] = self._missing() if self.is_complete else _content(path)
+        content = self.files[path]
+        if isinstance(content, tuple):
+            raise OSError(*content)
+        return content
+
+    @staticmethod
+    def _missing() -> Content:
+        return errno.ENOENT, os.strerror(errno.ENOENT)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the configuration's own file, in hexadecimal; empty if unreadable."""
+        content = self.files.get(self.path)
+        return hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else ""
+
+
+def load(path: Path) -> Checked:
+    """Load the configuration at `path`; raises `Faulty` with all that is wrong with it."""
+    return load_from(Origin.on_disk(path))
+
+
+def load_from(origin: Origin) -> Checked:
+    """Load a configuration; raises `Faulty` with all that is wrong with it."""
+    file, directory = origin.shown, origin.path.parent
     try:
-        text = _read(path).decode("utf-8")
+        text = origin.read(origin.path).decode("utf-8")
     except OSError as error:
         raise Faulty([Fault(file, 1, 1, f"cannot read it: {error.strerror}")]) from None
     except UnicodeDecodeError as error:
@@ -25,15 +72,19 @@ def load(path: Path, shown: str | None = None) -> Checked:
         raise Faulty([Fault(file, *place, "this is not UTF-8 text")]) from None
 
     files = Files(
-        read=lambda name: _read(path.parent / name),
+        read=lambda name: origin.read(directory / name),
         show=lambda name: str(Path(file).parent / name),
     )
-    return check(text, file, files, datetime.now(UTC))
+    return check(text, file, files, origin.read_at)
 
 
-def _read(path: Path) -> bytes:
+def _content(path: Path) -> Content:
     """A regular file's content: another one may have no end, or keep the daemon waiting."""
+    if path.is_dir():
+        return errno.EISDIR, os.strerror(errno.EISDIR)
     if path.exists() and not path.is_file():
-        reason = os.strerror(errno.EISDIR) if path.is_dir() else "Not a regular file"
-        raise OSError(errno.EINVAL, reason)
-    return path.read_bytes()
+        return errno.EINVAL, "Not a regular file"
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        return error.errno or 0, error.strerror or str(error)

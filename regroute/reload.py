@@ -1,96 +1,121 @@
-"""The rules in force, and how a reload replaces them: whole, or not at all."""
+"""How a configuration replaces the one in force: whole, or not at all."""
 
-import gc
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from .certificates import Certificate
 from .check import Checked
 from .compile import rule_name
-from .config.faults import Faulty
-from .config.schema import Config, Limits
-from .load import load
-from .recorder import Recorder
-from .rules import RuleSet
-from .service import Serving
+from .config.faults import Fault, Faulty
+from .config.schema import Config
+from .listeners import Listeners
+from .load import Origin, load_from
+from .server import Servers
 from .systemd import Supervised
 
 _log = Logger()
 
 
 class Current:
-    """The configuration in force: one reference, swapped whole.
+    """The configuration in force and where it was read: swapped whole.
 
-    A request that began under the old rules ends under them, for it holds what it got.
+    `tried` is what was read last, whether it took force or had faults.
     """
 
-    def __init__(self, checked: Checked) -> None:
+    def __init__(self, checked: Checked, origin: Origin) -> None:
         self.checked = checked
-
-    def rules(self) -> RuleSet:
-        """The rules in force now."""
-        return self.checked.rules
-
-    def limits(self) -> Limits:
-        """The limits in force now."""
-        return self.checked.config.limits
+        self.origin = self.tried = origin
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """What came of a reload, in one line; with faults, the old rules are still in force."""
+
+    state: str
+    faults: tuple[Fault, ...] = ()
+    is_success: bool = True
+
+
 class Reload:
-    """How the configuration is replaced. `shown` is its name in messages."""
+    """Replaces the configuration in force by what is in its file now."""
 
-    current: Current
-    path: Path
-    shown: str
-    serving: Serving
-    recorder: Recorder
-    supervised: Supervised
+    def __init__(
+        self,
+        current: Current,
+        listeners: Listeners,
+        servers: Servers,
+        supervised: Supervised,
+    ) -> None:
+        self._current = current
+        self._listeners = listeners
+        self._servers = servers
+        self._supervised = supervised
+        self._is_running = False
+        self._waiting: list[Deferred[Outcome]] = []
 
-    def reload(self) -> None:
-        """Read, check and swap; a fault changes nothing and is logged as `check` prints it."""
-        self.supervised.reloading()
-        self.recorder.reopen()
-        state = "the reload has failed: the old rules stay in force"
+    def reload(self) -> Deferred[Outcome]:
+        """Read, check and swap; a fault changes nothing and is logged as `check` prints it.
+
+        Whoever asks while a reload is under way gets the outcome of one that begins afterwards.
+        """
+        asked: Deferred[Outcome] = Deferred()
+        self._waiting.append(asked)
+        if not self._is_running:
+            self._begin()
+        return asked
+
+    def _begin(self) -> None:
+        self._is_running = True
+        waiting, self._waiting = self._waiting, []
+
+        def tell(outcome: Outcome) -> None:
+            self._is_running = False
+            for asked in waiting:
+                asked.callback(outcome)
+            if self._waiting and not self._is_running:
+                self._begin()
+
+        Deferred.fromCoroutine(self._run()).addCallback(tell)
+
+    async def _run(self) -> Outcome:
+        self._supervised.reloading()
+        self._servers.reopen()
+        shown = self._current.origin.shown
+        failure = f"{shown} is not reloaded: the old rules stay in force"
         try:
-            state = self._replace()
+            outcome = Outcome(f"reloaded {shown}: {await self._replace()}")
+            _log.info("{state}", state=outcome.state)
         except Faulty as faulty:
             for fault in faulty.faults:
                 _log.error("{fault}", fault=str(fault))
-            state = f"{self.shown} is not reloaded: the old rules stay in force"
-            _log.error("{state}", state=state)
-        finally:
-            self.supervised.ready(state)
+            _log.error("{state}", state=failure)
+            outcome = Outcome(failure, faulty.faults, is_success=False)
+        except Exception:
+            _log.failure("{state}", state=failure)
+            outcome = Outcome(failure, is_success=False)
+        self._supervised.ready(outcome.state)
+        return outcome
 
-    def _replace(self) -> str:
-        checked = load(self.path, self.shown)
+    async def _replace(self) -> str:
+        before = self._current.origin
+        origin = self._current.tried = Origin.on_disk(before.path, before.shown)
+        checked = load_from(origin)
         with ExitStack() as undo:
-            opened = self.serving.open(checked)
+            opened = self._listeners.open(checked)
             undo.callback(opened.close)
-            sink = self.recorder.open(checked)
+            undo.callback(self._servers.abandon)
+            await self._servers.prepare(checked, origin, opened)
             undo.pop_all()
-        before, self.current.checked = self.current.checked, checked
-        self.serving.apply(checked, opened)
-        self.recorder.apply(checked, sink)
+        changes = describe_changes(self._current.checked, checked)
+        self._current.checked, self._current.origin = checked, origin
+        self._servers.commit()
+        self._listeners.apply(checked, opened)
         log_warnings(checked)
-        settle()
-        state = f"reloaded {self.shown}: {describe_changes(before, checked)}"
-        _log.info("{state}", state=state)
-        return state
-
-
-def settle() -> None:
-    """Leave what lives as long as the rules out of garbage collections: they would stop everyone.
-
-    Old rules are in cycles, and what is frozen is never freed; so all is looked through first.
-    """
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()
+        return changes
 
 
 def log_warnings(checked: Checked) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from socket import AF_INET, AF_INET6, socket
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,6 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
 from twisted.internet.protocol import ServerFactory
 from twisted.internet.task import LoopingCall, deferLater
-from twisted.logger import Logger
 
 from .certificates import Certificate
 from .check import Checked
@@ -23,10 +21,9 @@ from .config.faults import Fault, Faulty
 from .config.schema import Listener
 from .networks.spans import Address
 from .reactor import Reactor
-from .starting import CannotStart
 from .web.accept import Acceptor, adopt_by
 from .web.lane_tls import LaneTLS, certified
-from .web.listening import PassedPlace, Place, TcpPlace, UnixPlace, open_sockets, place_of
+from .web.listening import Place, Sockets, TcpPlace, place_of
 from .web.proxy_protocol import AnnouncedFactory
 from .web.tls import ServerTLS, TLSFactory, new_context
 from .web.tree import Site
@@ -93,105 +90,48 @@ class Listening:
     acceptors: tuple[Acceptor, ...]
 
 
-@dataclass
-class Opened:
-    """Sockets that a configuration needs and that were not open yet."""
-
-    sockets: dict[Place, list[socket]] = field(default_factory=dict)
-
-    def close(self) -> None:
-        """Give them up."""
-        for opened in self.sockets.values():
-            for each in opened:
-                each.close()
-
-
 class Serving(Service):
-    """Listens where the configuration in force says; when it stops, what is in flight ends first.
+    """Serves the connections that come to listening sockets, and when it stops, what is in flight.
 
-    `passed` are the descriptors of the sockets that systemd opened, by their names; `base` is where
-    relative paths begin.
+    `base` is where relative paths begin.
     """
 
-    _log = Logger()
-
-    def __init__(
-        self,
-        checked: Checked,
-        site: Site,
-        passed: Mapping[str, Sequence[int]],
-        base: Path,
-        reactor: Reactor,
-    ) -> None:
-        self._checked = checked
+    def __init__(self, site: Site, base: Path, reactor: Reactor) -> None:
         self._site = site
-        self._passed = passed
         self._base = base
         self._reactor = reactor
         self._listening: dict[Place, Listening] = {}
-        self._closing: list[tuple[TcpPlace, Acceptor]] = []
-        self._opened = Opened()
+        self._closing: list[Acceptor] = []
         self._lane = _new_lane(site, reactor)
         self._is_closed = False  # for good, while what is in flight ends
         site.when_room = self._resume
 
-    def privilegedStartService(self) -> None:
-        """Bind, while low ports are still allowed; exits with a message where that fails."""
-        Service.privilegedStartService(self)
-        try:
-            self._opened = self.open(self._checked)
-        except Faulty as faulty:
-            raise CannotStart(str(faulty)) from None
-
     def startService(self) -> None:
-        """Begin to accept."""
+        """Begin to serve those who come."""
         Service.startService(self)
         if self._lane is not None:
             self._lane.start()
-        self.apply(self._checked, self._opened)
 
-    def open(self, checked: Checked) -> Opened:
-        """Open the sockets that `checked` needs and that are not open; raises `Faulty`."""
-        opened = Opened()
+    def prepare(self, checked: Checked) -> None:
+        """Make sure that `checked` can be served; raises `Faulty`."""
         faults: list[Fault] = []
-        wanted = [place_of(listener, self._base) for listener in checked.config.listen]
-        with ExitStack() as undo:
-            undo.callback(opened.close)
-            for position, place in enumerate(wanted):
-                try:
-                    for certificate in checked.certificates[position]:
-                        new_context(certificate)
-                        if self._lane is not None:
-                            certified(certificate)
-                    if place not in self._listening and not self._is_closed:
-                        beside = self._leaving(place, wanted)
-                        opened.sockets[place] = open_sockets(place, self._passed, beside)
-                except (OSError, ValueError) as error:
-                    why = (isinstance(error, OSError) and error.strerror) or error
-                    at = checked.source.fault(("listen", position), f"cannot listen: {why}")
-                    faults.append(at)
-            if faults:
-                raise Faulty(faults)
-            undo.pop_all()
-        return opened
+        for position, certificates in enumerate(checked.certificates):
+            try:
+                for certificate in certificates:
+                    new_context(certificate)
+                    if self._lane is not None:
+                        certified(certificate)
+            except ValueError as error:
+                at = checked.source.fault(("listen", position), f"cannot listen: {error}")
+                faults.append(at)
+        if faults:
+            raise Faulty(faults)
 
-    def _leaving(self, place: Place, wanted: Sequence[Place]) -> list[socket]:
-        """Our sockets on the same port that will not be wanted any more, or are not already."""
-        unwanted = [
-            (other, acceptor)
-            for other, listening in self._listening.items()
-            if isinstance(other, TcpPlace) and other not in wanted
-            for acceptor in listening.acceptors
-        ]
-        return [
-            acceptor.socket
-            for other, acceptor in [*unwanted, *self._closing]
-            if isinstance(place, TcpPlace) and other.port == place.port
-        ]
-
-    def apply(self, checked: Checked, opened: Opened) -> None:
-        """Listen where `checked` says, with what `open` has opened for it. Cannot fail."""
+    def apply(self, checked: Checked, sockets: Mapping[Place, Sockets]) -> None:
+        """Serve as `checked` says; `sockets` are those of places that are new. Cannot fail."""
         if self._is_closed:
+            for each in (each for new in sockets.values() for each in new):
+                each.close()
             return
         wanted = {
             place_of(listener, self._base): position
@@ -204,14 +144,15 @@ class Serving(Service):
                 door = Door(self._reactor)
                 acceptors = [
                     Acceptor(each, door.adopt, self._site.room, self._begin_burst, self._reactor)
-                    for each in opened.sockets[place]
+                    for each in sockets[place]
                 ]
                 self._listening[place] = Listening(door, tuple(acceptors))
             self._furnish(self._listening[place].door, checked, position)
-            if place in opened.sockets:
+            if place in sockets:
                 for acceptor in self._listening[place].acceptors:
+                    if isinstance(place, TcpPlace):
+                        acceptor.defer()
                     acceptor.start()
-        self._checked = checked
         self._resume()
 
     def _trusts(self, address: Address) -> bool:
@@ -248,27 +189,19 @@ class Serving(Service):
 
     def _close(self, place: Place) -> None:
         acceptors = self._listening.pop(place).acceptors
-        if isinstance(place, TcpPlace):
+        if not isinstance(place, TcpPlace):
             for acceptor in acceptors:
-                acceptor.let_in()
-                self._closing.append((place, acceptor))
-            self._reactor.callLater(LET_IN_TIME, self._finish_closing, acceptors)
+                acceptor.stop()
             return
         for acceptor in acceptors:
-            acceptor.stop()
-        match place:
-            case UnixPlace(path=path):
-                Path(path).unlink(missing_ok=True)
-            case PassedPlace(name=name) if self.running:
-                self._log.warn(
-                    "nobody answers any more on the socket '{name}', which systemd still holds",
-                    name=name,
-                )
+            acceptor.let_in()
+        self._closing += acceptors
+        self._reactor.callLater(LET_IN_TIME, self._finish_closing, acceptors)
 
     def _finish_closing(self, acceptors: Iterable[Acceptor]) -> None:
         for acceptor in acceptors:
             acceptor.stop()
-        self._closing = [each for each in self._closing if each[1].fileno() >= 0]
+        self._closing = [each for each in self._closing if each.fileno() >= 0]
 
     def _resume(self) -> None:
         for listening in self._listening.values():
@@ -281,7 +214,7 @@ class Serving(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        limits = self._checked.config.limits
+        limits = self._site.limits()
         if limits.lame_duck:
             await deferLater(self._reactor, limits.lame_duck)
         doors = [listening.door for listening in self._listening.values()]
@@ -317,6 +250,10 @@ class InOrder(MultiService):
         MultiService.__init__(self)
         for service in services:
             MultiService.addService(self, service)
+
+    def startService(self) -> None:
+        """Start the services one after another."""
+        MultiService.startService(self)
 
     def stopService(self) -> Deferred[None]:
         """Stop the services one after another, the last one first."""

@@ -16,17 +16,16 @@ from twisted.python import usage
 from twisted.python.components import Componentized
 
 from .config.faults import Faulty
-from .descriptors import raise_descriptors
-from .load import load
+from .listeners import Listeners
+from .load import Origin, load_from
 from .outlets import PatientText, open_stdout
 from .reactor import Reactor
-from .recorder import Recorder
-from .reload import Current, Reload, log_warnings, settle
-from .service import InOrder, Serving
+from .reload import Current, Reload, log_warnings
+from .server import Alone, Server
+from .service import InOrder
 from .signals import OnSignal
 from .systemd import Notifier, Supervised, passed_sockets, watchdog_interval
 from .web.lane_tls import without_server_names
-from .web.tree import Site
 
 
 class Options(usage.Options):
@@ -44,46 +43,31 @@ def makeService(options: Options, reactor: Reactor | None = None) -> IService:
         reactor = cast("Reactor", installed)
     shown = options["config"]
     # twistd may change its directory before the first reload.
-    path = Path(os.path.abspath(shown))
+    origin = Origin.on_disk(Path(os.path.abspath(shown)), shown)
     try:
-        current = Current(load(path, shown))
+        current = Current(load_from(origin), origin)
     except Faulty as faulty:
         raise SystemExit(str(faulty)) from None
+    checked, base = current.checked, origin.path.parent
+    passed = passed_sockets(os.environ, os.getpid())
     supervised = Supervised(
         Notifier(os.environ), watchdog_interval(os.environ, os.getpid()), reactor
     )
-    recorder = Recorder(current.checked, path.parent, reactor)
-    site = Site(
-        current.rules,
-        current.limits,
-        recorder.record,
-        lambda: recorder.is_recording,
-        raise_descriptors(),
-        reactor,
-    )
-    site.remember = recorder.remember
-    serving = Serving(
-        current.checked,
-        site,
-        passed_sockets(os.environ, os.getpid()),
-        path.parent,
-        reactor,
-    )
-    reload = Reload(current, path, shown, serving, recorder, supervised)
+    listeners = Listeners(passed, base)
+    servers = Alone(checked, Server(checked, base, 1, reactor), listeners)
+    reload = Reload(current, listeners, servers, supervised)
     # In another turn: when the reactor begins to run, signals are still being claimed.
     reactor.callWhenRunning(reactor.callLater, 0, supervised.ready, "serving")
-    reactor.callWhenRunning(settle)
     sys.unraisablehook = without_server_names(sys.unraisablehook)
     reactor.addSystemEventTrigger("before", "shutdown", supervised.stopping)
-    log_warnings(current.checked)
+    log_warnings(checked)
     # In the order of their starts; they stop the other way round.
     services: list[IService] = [
         supervised,
         OnSignal(signal.SIGHUP, reload.reload, reactor),
         # Twisted's own handler ends the process by the signal; a stop on demand is a success.
         OnSignal(signal.SIGTERM, partial(_stop, reactor), reactor),
-        recorder,
-        serving,
+        servers,
     ]
     twistd = getattr(options, "parent", None) or {}
     return Daemon(services, _log_observer(twistd))

@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from twisted.internet.defer import Deferred, fail
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
 from regroute.check import Checked
 from regroute.config.faults import Faulty
-from regroute.load import load
-from regroute.recorder import Recorder
-from regroute.reload import Current, Reload, describe_changes
-from regroute.service import Opened, Serving
+from regroute.listeners import Listeners, Opened
+from regroute.load import Origin, load, load_from
+from regroute.reload import Current, Outcome, Reload, describe_changes
 from regroute.systemd import Supervised
 
 ONE = "rules: [{name: one, to: 'https://one.example'}]"
@@ -40,19 +40,39 @@ def file(tmp_path: Path) -> Path:
 
 
 class Follower:
-    """What follows the configuration: serving and recording, of which this keeps a record."""
+    """What follows the configuration: sockets, servers and systemd; it keeps a record of it."""
 
-    def __init__(self, fault: str = "") -> None:
+    def __init__(self, fault: str = "", *, is_slow: bool = False) -> None:
         self.fault = fault
         self.told: list[str] = []
+        self.prepared: list[Deferred[None]] = []
+        self._is_slow = is_slow
 
     def open(self, checked: Checked) -> Opened:
-        if self.fault:
-            raise Faulty([checked.source.fault((), self.fault)])
+        if self.fault == "open":
+            raise Faulty([checked.source.fault((), "cannot listen")])
         return Opened()
 
     def apply(self, checked: Checked, opened: Opened) -> None:
-        self.told.append(f"apply {checked.config.rules[0].name}")
+        self.told.append(f"listen by {checked.config.rules[0].name}")
+
+    def prepare(self, checked: Checked, origin: Origin, opened: Opened) -> Deferred[None]:
+        self.told.append(f"prepare {checked.config.rules[0].name}")
+        if self.fault == "prepare":
+            return fail(Faulty([checked.source.fault((), "cannot serve")]))
+        if self.fault == "crash":
+            raise RuntimeError
+        prepared: Deferred[None] = Deferred()
+        self.prepared.append(prepared)
+        if not self._is_slow:
+            prepared.callback(None)
+        return prepared
+
+    def commit(self) -> None:
+        self.told.append("commit")
+
+    def abandon(self) -> None:
+        self.told.append("abandon")
 
     def reopen(self) -> None:
         self.told.append("reopen")
@@ -64,19 +84,14 @@ class Follower:
         self.told.append(f"ready: {state}")
 
 
-def reload(
-    current: Current, file: Path, shown: str = "rules.yaml", *, fault: str = ""
-) -> list[str]:
+def reload_of(current: Current, follower: Follower) -> Reload:
+    return Reload(current, cast("Listeners", follower), follower, cast("Supervised", follower))
+
+
+def reload(current: Current, *, fault: str = "") -> list[str]:
     """Reload, and give what the followers were told in their order."""
     follower = Follower(fault)
-    Reload(
-        current,
-        file,
-        shown,
-        cast("Serving", follower),
-        cast("Recorder", follower),
-        cast("Supervised", follower),
-    ).reload()
+    reload_of(current, follower).reload()
     return follower.told
 
 
@@ -85,18 +100,35 @@ def write(file: Path, text: str) -> Checked:
     return load(file)
 
 
+def serving(file: Path, text: str, shown: str = "rules.yaml") -> Current:
+    """What is in force after a start with this text."""
+    file.write_text(text)
+    origin = Origin.on_disk(file, shown)
+    return Current(load_from(origin), origin)
+
+
+def rules_of(current: Current) -> list[str]:
+    return [rule.name for rule in current.checked.rules.rules]
+
+
 def test_a_good_file_is_swapped_in_whole(file: Path, logged: list[str]) -> None:
-    current = Current(write(file, ONE))
-    before = current.rules()
+    current = serving(file, ONE, "etc/rules.yaml")
+    before = current.checked
     file.write_text(TWO)
-    told = reload(current, file, "etc/rules.yaml")
-    assert current.rules() is current.checked.rules
-    assert [rule.name for rule in current.rules().rules] == ["two"]
+    told = reload(current)
+    assert rules_of(current) == ["two"]
     # Who holds the old rules still has them whole.
-    assert [rule.name for rule in before.rules] == ["one"]
+    assert [rule.name for rule in before.rules.rules] == ["one"]
     state = "reloaded etc/rules.yaml: rule two added, rule one removed"
     assert logged == [f"info: {state}"]
-    assert told == ["reloading", "reopen", "apply two", "apply two", f"ready: {state}"]
+    assert told == [
+        "reloading",
+        "reopen",
+        "prepare two",
+        "commit",
+        "listen by two",
+        f"ready: {state}",
+    ]
 
 
 FAULTY = {
@@ -113,15 +145,15 @@ FAULTY = {
 def test_a_faulty_file_changes_nothing_and_each_fault_is_logged(
     file: Path, logged: list[str], text: str
 ) -> None:
-    current = Current(write(file, ONE))
+    current = serving(file, ONE)
     before = current.checked
     file.write_bytes(text.encode("utf-8", "surrogateescape"))
-    told = reload(current, file)
+    told = reload(current)
     assert current.checked is before
     state = "rules.yaml is not reloaded: the old rules stay in force"
     assert told == ["reloading", "reopen", f"ready: {state}"]
     with pytest.raises(Faulty) as faulty:
-        load(file, "rules.yaml")
+        load_from(Origin.on_disk(file, "rules.yaml"))
     assert logged == [
         *(f"error: {line}" for line in str(faulty.value).splitlines()),
         f"error: {state}",
@@ -129,24 +161,65 @@ def test_a_faulty_file_changes_nothing_and_each_fault_is_logged(
 
 
 def test_a_missing_file_changes_nothing(file: Path, logged: list[str]) -> None:
-    current = Current(write(file, ONE))
+    current = serving(file, ONE)
     before = current.checked
     file.unlink()
-    reload(current, file)
+    reload(current)
     assert current.checked is before
     assert logged[0] == "error: rules.yaml:1:1: cannot read it: No such file or directory"
 
 
-def test_a_socket_that_cannot_be_opened_is_a_fault_like_any_other(
-    file: Path, logged: list[str]
+@pytest.mark.parametrize(
+    ("fault", "first_line"),
+    [
+        ("open", "error: rules.yaml:1:1: cannot listen"),
+        ("prepare", "error: rules.yaml:1:1: cannot serve"),
+        ("crash", "critical: rules.yaml is not reloaded: the old rules stay in force"),
+    ],
+)
+def test_what_cannot_be_served_leaves_everything_as_it_was(
+    file: Path, logged: list[str], fault: str, first_line: str
 ) -> None:
-    current = Current(write(file, ONE))
+    current = serving(file, ONE)
     before = current.checked
     file.write_text(TWO)
-    told = reload(current, file, fault="cannot listen")
+    told = reload(current, fault=fault)
     assert current.checked is before
-    assert not any(word.startswith("apply") for word in told)
-    assert logged[0] == "error: rules.yaml:1:1: cannot listen"
+    assert "commit" not in told
+    assert ("abandon" in told) == (fault != "open")
+    assert logged[0] == first_line
+
+
+def test_reloads_asked_for_meanwhile_are_one_more_and_end_with_the_last_file(file: Path) -> None:
+    current = serving(file, ONE)
+    follower = Follower(is_slow=True)
+    reloading = reload_of(current, follower)
+    outcomes: list[Outcome] = []
+    file.write_text(TWO)
+    reloading.reload().addCallback(outcomes.append)
+    file.write_text("rules: [{name: three, to: 'https://three.example'}]")
+    for _ in range(3):
+        reloading.reload().addCallback(outcomes.append)
+    file.write_text("rules: [{name: four, to: 'https://four.example'}]")
+    assert [len(follower.prepared), len(outcomes)] == [1, 0]
+    follower.prepared[0].callback(None)
+    assert rules_of(current) == ["two"]
+    assert [len(follower.prepared), len(outcomes)] == [2, 1]
+    follower.prepared[1].callback(None)
+    assert rules_of(current) == ["four"]
+    assert [len(follower.prepared), len(outcomes)] == [2, 4]
+    assert len({outcome.state for outcome in outcomes[1:]}) == 1
+    assert all(outcome.is_success for outcome in outcomes)
+
+
+def test_the_outcome_of_a_reload_has_its_faults(file: Path) -> None:
+    current = serving(file, ONE)
+    file.write_text("rulse: []")
+    outcomes: list[Outcome] = []
+    reload_of(current, Follower()).reload().addCallback(outcomes.append)
+    (outcome,) = outcomes
+    assert not outcome.is_success
+    assert [fault.line for fault in outcome.faults] == [1, 1]
 
 
 RULES = """

@@ -15,8 +15,10 @@ from twisted.internet.testing import MemoryReactorClock
 
 from regroute.check import Checked
 from regroute.config.faults import Faulty
+from regroute.listeners import Listeners
 from regroute.networks.spans import Address, parse_address
 from regroute.reactor import Reactor
+from regroute.server import bind
 from regroute.service import GRACE, LET_IN_TIME, InOrder, Serving
 from regroute.web.accept import Acceptor
 from regroute.web.listening import PassedPlace, TcpPlace, UnixPlace, open_sockets
@@ -59,7 +61,7 @@ def reaches(host: str, port: int) -> bool:
 def test_a_listener_takes_the_families_that_its_host_stands_for(
     host: str | None, reached: set[str]
 ) -> None:
-    (opened,) = open_sockets(tcp(host), {})
+    ((opened,),) = open_sockets(tcp(host), {})
     with opened:
         port = opened.getsockname()[1]
         assert {host for host in ("127.0.0.1", "::1") if reaches(host, port)} == reached
@@ -73,7 +75,7 @@ def test_where_there_is_no_ipv6_the_default_is_ipv4(monkeypatch: pytest.MonkeyPa
             super().__init__(family, *args, **kwargs)
 
     monkeypatch.setattr(socket, "socket", NoIPv6)
-    (opened,) = open_sockets(tcp(None), {})
+    ((opened,),) = open_sockets(tcp(None), {})
     with opened:
         assert opened.getsockname()[0] == "0.0.0.0"
     with pytest.raises(OSError, match="Address family not supported"):
@@ -81,7 +83,7 @@ def test_where_there_is_no_ipv6_the_default_is_ipv4(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_taken_port_is_an_os_error_that_names_it() -> None:
-    (taken,) = open_sockets(tcp("127.0.0.1"), {})
+    ((taken,),) = open_sockets(tcp("127.0.0.1"), {})
     with taken:
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match=rf"127\.0\.0\.1 port {port}: Address already in use"):
@@ -89,19 +91,19 @@ def test_a_taken_port_is_an_os_error_that_names_it() -> None:
 
 
 def test_a_port_can_move_to_another_host_beside_a_socket_that_is_about_to_go() -> None:
-    (old,) = open_sockets(tcp(None), {})
+    ((old,),) = open_sockets(tcp(None), {})
     with old:
         port = old.getsockname()[1]
-        (new,) = open_sockets(tcp("127.0.0.1", port), {}, beside=[old])
+        ((new,),) = open_sockets(tcp("127.0.0.1", port), {}, beside=[old])
         with new:
             assert new.getsockname() == ("127.0.0.1", port)
 
 
 def test_a_unix_socket_replaces_one_that_nobody_listens_to(tmp_path: Path) -> None:
     place = UnixPlace(str(tmp_path / "s"))
-    (dead,) = open_sockets(place, {})
+    ((dead,),) = open_sockets(place, {})
     dead.close()
-    (living,) = open_sockets(place, {})
+    ((living,),) = open_sockets(place, {})
     with living:
         assert os.stat(place.path).st_mode & 0o777 == 0o666
         with pytest.raises(OSError, match="in use"):
@@ -134,28 +136,32 @@ class Bed:
         self.reactor = MemoryReactorClock()
         self.adopted = 0
         self.site: Site = site_of(lambda: SEED_RULES, self.reactor)
-        self.service = Serving(
-            self.configuration(listen),
-            self.site,
-            passed or {},
-            Path("/"),
-            cast("Reactor", self.reactor),
-        )
+        self.configured = self.configuration(listen)
+        self.site.limits = lambda: self.configured.config.limits
+        self.listeners = Listeners(passed or {}, Path("/"))
+        self.service = Serving(self.site, Path("/"), cast("Reactor", self.reactor))
 
     @staticmethod
     def configuration(listen: str) -> Checked:
         return checked(f"listen: {listen}\n{RULES}")
 
     def start(self) -> "Bed":
-        self.service.privilegedStartService()
-        self.service.startService()
-        self.count()
+        bind(self.listeners, self.configured)
+        self.serve()
         return self
+
+    def serve(self) -> None:
+        self.service.startService()
+        self.service.apply(self.configured, self.listeners.of(0))
+        self.count()
 
     def reload(self, listen: str) -> None:
         """Let other listeners take force; those that go are accepted from for a moment."""
         new = self.configuration(listen)
-        self.service.apply(new, self.service.open(new))
+        opened = self.listeners.open(new)
+        self.configured = new
+        self.service.apply(new, opened.of(0))
+        self.listeners.apply(new, opened)
         self.count()
 
     def count(self) -> None:
@@ -182,6 +188,7 @@ class Bed:
     def close(self) -> None:
         self.service.stopService()
         self.reactor.advance(LET_IN_TIME)
+        self.reactor.advance(GRACE)
 
 
 @pytest.fixture
@@ -195,20 +202,19 @@ def taken() -> Iterator[int]:
 def test_every_listener_is_accepted_from_once_the_service_runs() -> None:
     one, two = free_ports(2)
     bed = Bed(f"[{{port: {one}, host: 127.0.0.1}}, {{port: {two}}}]")
-    bed.service.privilegedStartService()
+    bind(bed.listeners, bed.configured)
     assert reaches("127.0.0.1", one)
     assert reaches("::1", two)
     assert bed.turn() == 0
-    bed.service.startService()
-    bed.count()
+    bed.serve()
     assert bed.turn() == 2
     bed.close()
 
 
 def test_a_taken_port_ends_the_daemon_with_its_fault(taken: int) -> None:
-    bed = Bed(f"[{{port: {taken}, host: 127.0.0.1}}]")
+    configured = Bed.configuration(f"[{{port: {taken}, host: 127.0.0.1}}]")
     with pytest.raises(SystemExit) as ended:
-        bed.service.privilegedStartService()
+        bind(Listeners({}, Path("/")), configured)
     assert str(ended.value) == (
         f"rules.yaml:1:10: cannot listen: 127.0.0.1 port {taken}: Address already in use"
     )

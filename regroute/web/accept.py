@@ -74,6 +74,13 @@ class Acceptor:
         """Begin to accept."""
         self._reactor.addReader(self)
 
+    def defer(self) -> None:
+        """Let the kernel wait for a client's first bytes: HTTP, TLS and PROXY all begin with it.
+
+        So a connection can be accepted, answered and closed without waiting for it in between.
+        """
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
+
     def let_in(self) -> None:
         """Let those in who have connected and sent nothing, as they are to be accepted before
         `stop`: from now on the kernel waits for nobody's first bytes.

@@ -50,6 +50,8 @@ class PassedPlace:
 
 
 Place: TypeAlias = TcpPlace | UnixPlace | PassedPlace
+Sockets: TypeAlias = tuple[socket.socket, ...]
+"""What one server has in one place; several only where systemd passes several by one name."""
 
 
 def place_of(listener: Listener, base: Path) -> Place:
@@ -63,42 +65,78 @@ def place_of(listener: Listener, base: Path) -> Place:
 
 
 def open_sockets(
-    place: Place, passed: Mapping[str, Sequence[int]], beside: Sequence[socket.socket] = ()
-) -> list[socket.socket]:
-    """The listening sockets of a place; several only where systemd passes several by one name.
+    place: Place,
+    passed: Mapping[str, Sequence[int]],
+    beside: Sequence[socket.socket] = (),
+    servers: int = 1,
+    *,
+    shared: bool = False,
+) -> list[Sockets]:
+    """The listening sockets of a place, for each of the servers.
 
-    A TCP port may be opened `beside` sockets of our own that it overlaps, which are about to be
-    closed. Raises `OSError` whose `strerror` says what is wrong.
+    Of a TCP port each has its own, and the kernel shares connections out among them; other sockets
+    are one and the same. A TCP port may be opened `beside` sockets of our own that it overlaps,
+    which are about to be closed, or where some are that are `shared`. Raises `OSError` whose
+    `strerror` says what is wrong.
     """
     match place:
         case TcpPlace(port=port, host=host):
-            opened = _open_tcp(port, host, beside)
+            return [(each,) for each in _open_tcp(port, host, beside, servers, shared)]
         case UnixPlace(path=path):
-            opened = _open_unix(path)
+            return [(_open_unix(path),)] * servers
         case PassedPlace(name=name):
             if name not in passed:
                 known = ", ".join(sorted(passed)) or "none at all"
                 raise OSError(errno.ENOENT, f"systemd passed no socket of this name, but {known}")
-            return [listening_socket(descriptor) for descriptor in passed[name]]
-    opened.setblocking(False)
-    return [opened]
+            return [tuple(map(listening_socket, passed[name]))] * servers
 
 
-def _open_tcp(port: int, host: Address | None, beside: Sequence[socket.socket]) -> socket.socket:
-    for other in beside:
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+def _open_tcp(
+    port: int,
+    host: Address | None,
+    beside: Sequence[socket.socket],
+    servers: int,
+    shared: bool,
+) -> list[socket.socket]:
+    opened: list[socket.socket] = []
+    alone = [each for each in beside if not _is_shared(each)]
     try:
-        if host is not None:
-            return _bind(str(host), port, shared=bool(beside))
-        try:
-            return _bind("::", port, shared=bool(beside))
-        except OSError as error:
-            if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
-                raise
-            return _bind("0.0.0.0", port, shared=bool(beside))
+        for each in alone:
+            _share(each, True)
+        # Not shared at first: whoever else has the port must be noticed, even if he shares it.
+        first = _bind_first(port, host, shared=shared or bool(beside))
+        opened.append(first)
+        _share(first, servers > 1)
+        name = first.getsockname()
+        opened += [_bind(name[0], name[1], shared=True) for _ in range(servers - 1)]
+    except OSError:
+        for each in opened:
+            each.close()
+        raise
     finally:
-        for other in beside:
-            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
+        for each in alone:
+            _share(each, False)
+    return opened
+
+
+def _bind_first(port: int, host: Address | None, *, shared: bool) -> socket.socket:
+    if host is not None:
+        return _bind(str(host), port, shared=shared)
+    try:
+        return _bind("::", port, shared=shared)
+    except OSError as error:
+        if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            raise
+        return _bind("0.0.0.0", port, shared=shared)
+
+
+def _is_shared(bound: socket.socket) -> bool:
+    return bool(bound.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT))
+
+
+def _share(bound: socket.socket, allowed: bool) -> None:
+    """Whether other sockets of this user may be bound to the same port."""
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, allowed)
 
 
 def _bind(host: str, port: int, *, shared: bool) -> socket.socket:
@@ -119,13 +157,9 @@ def _bind(host: str, port: int, *, shared: bool) -> socket.socket:
         # Python's own text ends with the address in a form of its own.
         reason = os.strerror(error.errno or 0)
         raise OSError(error.errno, f"{host} port {port}: {reason}") from None
-    if shared:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
+    bound.setblocking(False)
     # Accepted sockets inherit it.
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # HTTP, TLS and PROXY all begin with the client: wait for its first bytes, so that a connection
-    # can be accepted, answered and closed without waiting for it in between.
-    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
     return bound
 
 
@@ -142,6 +176,7 @@ def _open_unix(path: str) -> socket.socket:
             opened.bind(path)
         os.chmod(path, 0o666)
         opened.listen(BACKLOG)
+        opened.setblocking(False)
     except OSError:
         opened.close()
         raise

@@ -1,0 +1,179 @@
+"""All that one process needs to serve by a configuration, and how another one takes force."""
+
+import gc
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Protocol
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+
+from .check import Checked
+from .config.faults import Faulty
+from .config.schema import Limits
+from .descriptors import raise_descriptors
+from .listeners import Listeners, Opened
+from .load import Origin
+from .reactor import Reactor
+from .recorder import Recorder, Sink
+from .rules import RuleSet
+from .service import InOrder, Serving
+from .starting import CannotStart
+from .web.listening import Place, Sockets
+from .web.tree import Site
+
+
+class Servers(Protocol):
+    """Who serves, and follows the configuration in two steps: all of them, or none."""
+
+    def prepare(self, checked: Checked, origin: Origin, opened: Opened) -> Deferred[None]:
+        """Get ready for a configuration; fails with `Faulty`."""
+
+    def commit(self) -> None:
+        """Serve by what has been prepared. Cannot fail."""
+
+    def abandon(self) -> None:
+        """Go on by the old one: the new one will not take force."""
+
+    def reopen(self) -> None:
+        """Go on in the files that have the logs' names now."""
+
+
+@dataclass(frozen=True)
+class _Next:
+    """What is to take force."""
+
+    checked: Checked
+    sockets: Mapping[Place, Sockets]
+    sink: Sink | None
+
+
+class Server(InOrder):
+    """Serves in this process, as one of so many `servers`; `base` is where relative paths begin."""
+
+    def __init__(self, checked: Checked, base: Path, servers: int, reactor: Reactor) -> None:
+        self._servers = servers
+        self._use(checked)
+        self._recorder = Recorder(checked, base, reactor)
+        self.site = Site(
+            self.rules,
+            self.limits,
+            self._recorder.record,
+            lambda: self._recorder.is_recording,
+            raise_descriptors(),
+            reactor,
+        )
+        self.site.remember = self._recorder.remember
+        self._serving = Serving(self.site, base, reactor)
+        self._next: _Next | None = None
+        InOrder.__init__(self, [self._recorder, self._serving])
+
+    def _use(self, checked: Checked) -> None:
+        limits = checked.config.limits
+        if limits.connections is not None:
+            share = ceil(limits.connections / self._servers)
+            limits = limits.model_copy(update={"connections": share})
+        self._checked = checked
+        self._limits = limits
+
+    def rules(self) -> RuleSet:
+        """The rules in force now."""
+        return self._checked.rules
+
+    def limits(self) -> Limits:
+        """The limits in force now, as far as they are this server's."""
+        return self._limits
+
+    def start(self, sockets: Mapping[Place, Sockets]) -> None:
+        """Serve at these sockets; exits with a message where the access log cannot be opened."""
+        self.startService()
+        self._serving.apply(self._checked, sockets)
+        settle()
+
+    def prepare(self, checked: Checked, sockets: Mapping[Place, Sockets]) -> None:
+        """Get ready to serve by `checked`, at these sockets beside the old ones.
+
+        Raises `Faulty`.
+        """
+        self._serving.prepare(checked)
+        self._next = _Next(checked, sockets, self._recorder.open(checked))
+
+    def commit(self) -> None:
+        """Serve by what has been prepared."""
+        assert self._next is not None
+        after, self._next = self._next, None
+        self._use(after.checked)
+        self._serving.apply(after.checked, after.sockets)
+        self._recorder.apply(after.checked, after.sink)
+        settle()
+
+    def abandon(self) -> None:
+        """Forget what has been prepared; its sockets are for others to close."""
+        if self._next is not None and self._next.sink is not None:
+            maybeDeferred(self._next.sink.stopService)
+        self._next = None
+
+    def reopen(self) -> None:
+        """Go on in the file that has the access log's name now."""
+        self._recorder.reopen()
+
+
+class Alone(Service):
+    """The one server is this process."""
+
+    def __init__(self, checked: Checked, server: Server, listeners: Listeners) -> None:
+        self._checked = checked
+        self._server = server
+        self._listeners = listeners
+
+    def privilegedStartService(self) -> None:
+        """Bind, while low ports are still allowed; exits with a message where that fails."""
+        Service.privilegedStartService(self)
+        bind(self._listeners, self._checked)
+
+    def startService(self) -> None:
+        """Begin to serve."""
+        Service.startService(self)
+        self._server.start(self._listeners.of(0))
+
+    def prepare(self, checked: Checked, origin: Origin, opened: Opened) -> Deferred[None]:
+        try:
+            self._server.prepare(checked, opened.of(0))
+        except Faulty as faulty:
+            return fail(faulty)
+        return succeed(None)
+
+    def commit(self) -> None:
+        self._server.commit()
+
+    def abandon(self) -> None:
+        self._server.abandon()
+
+    def reopen(self) -> None:
+        self._server.reopen()
+
+    def stopService(self) -> Deferred[None]:
+        """Finish what is in flight."""
+        Service.stopService(self)
+        stopped = maybeDeferred(self._server.stopService)
+        return stopped.addCallback(lambda _: self._listeners.close())
+
+
+def bind(listeners: Listeners, checked: Checked) -> None:
+    """Open the first sockets; exits with a message where that fails."""
+    try:
+        listeners.apply(checked, listeners.open(checked))
+    except Faulty as faulty:
+        raise CannotStart(str(faulty)) from None
+
+
+def settle() -> None:
+    """Leave what lives as long as the rules out of garbage collections: they would stop everyone.
+
+    Old rules are in cycles, and what is frozen is never freed; so all is looked through first.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
