@@ -6,6 +6,7 @@ Pure but for `Files`, through which the caller reads the files that the configur
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
 from typing import TypeVar
 
@@ -43,6 +44,7 @@ class Checked:
     """A configuration without a fault, and what it compiles to.
 
     `certificates` are those of each listener. `warnings` are no faults, but someone should know.
+    `sha256` is that of the text, in hexadecimal.
     """
 
     config: Config
@@ -51,6 +53,8 @@ class Checked:
     certificates: tuple[tuple[Certificate, ...], ...]
     warnings: tuple[Fault, ...]
     source: Source
+    sha256: str
+    checked_at: datetime
 
 
 def check(text: str, file: str, files: Files, now: datetime) -> Checked:
@@ -66,6 +70,7 @@ def check(text: str, file: str, files: Files, now: datetime) -> Checked:
     stages = _Stages(reading, files)
     networks = stages.read_networks()
     stages.compare_listeners()
+    stages.look_at_admin()
     certificates = stages.read_certificates(now)
     names = Names.of(reading.config, networks)
     rules = stages.compile(names)
@@ -77,7 +82,16 @@ def check(text: str, file: str, files: Files, now: datetime) -> Checked:
     stages.run_tests(rule_set)
     if faults or stages.faults:
         raise Faulty([*faults, *stages.faults])
-    return Checked(reading.config, networks, rule_set, certificates, tuple(stages.warnings), source)
+    return Checked(
+        config=reading.config,
+        networks=networks,
+        rules=rule_set,
+        certificates=certificates,
+        warnings=tuple(stages.warnings),
+        source=source,
+        sha256=sha256(text.encode()).hexdigest(),
+        checked_at=now,
+    )
 
 
 class _Stages:
@@ -135,6 +149,23 @@ class _Stages:
                     place = self._reading.place("listen", position)
                     self._fault(place, f"an earlier entry listens on {_describe(listener)} too")
                     break
+
+    def look_at_admin(self) -> None:
+        """Find a listener in the admin listener's place, and warn where it is not private."""
+        admin = self._config.admin
+        if admin is None:
+            return
+        key = "unix" if admin.port is None else "port"
+        host = None if admin.port is None else admin.host
+        place = Listener.model_construct(port=admin.port, host=host, unix=admin.unix)
+        if any(_overlap(place, listener) for listener in self._config.listen):
+            self._fault(("admin", key), f"listen has {_describe(place)} already: choose another")
+        if host is not None and not host.is_loopback:
+            message = (
+                "warning: reachable from other machines: whoever can connect sees rules and "
+                "metrics; write 127.0.0.1 or ::1, unless a firewall stands before it"
+            )
+            self.warnings.append(self._reading.source.fault(("admin", "host"), message))
 
     def read_certificates(self, now: datetime) -> tuple[tuple[Certificate, ...], ...]:
         """The certificates of each listener, with a warning for those that clients will mind."""

@@ -134,7 +134,8 @@ def describe_changes(before: Checked, after: Checked) -> str:
     ]
     if [name for name in old if name in new] != [name for name in new if name in old]:
         parts.append("rules reordered")
-    for key in ("listen", "clients", "access_log", "limits"):
+    keys = ("listen", "clients", "access_log", "limits", "lane", "workers", "admin", "watch")
+    for key in keys:
         if getattr(before.config, key) != getattr(after.config, key):
             parts.append(f"{key} changed")
     if _certificates(before) != _certificates(after):

@@ -175,8 +175,8 @@ def test_the_faults_of_every_stage_are_told_at_once() -> None:
         "f:9:5: nothing can reach rule 'rule-6': 'rule-5' on line 8 covers all its conditions",
         "f:10:9: a test needs an expectation: add one of rule, status, location, registry",
         "f:10:30: 'v2' is not a path: begin with /",
-        "f:11:1: unknown key 'foo': known here are access_log, clients, lane, limits, listen, "
-        "networks, registries, rules, tests",
+        "f:11:1: unknown key 'foo': known here are access_log, admin, clients, lane, limits, "
+        "listen, networks, registries, rules, tests, watch, workers",
         "f:12:1: duplicate key 'rules': it stands on line 3 already",
     ]
 
@@ -286,6 +286,52 @@ def test_listeners_of_different_sockets_are_good(listen: str) -> None:
 def test_listeners_of_one_socket_are_a_fault(listen: str) -> None:
     [fault] = faults(f"listen: {listen}\n{RULES}")
     assert "an earlier entry listens on port 80" in fault
+
+
+@pytest.mark.parametrize(
+    ("listen", "admin", "told"),
+    [
+        ("[{port: 80}]", "port: 80", "port 80 of this host"),
+        ("[{port: 81}, {port: 80, host: '::'}]", "port: 80", "port 80 of this host"),
+        ("[{port: 80, host: 0.0.0.0}]", "port: 80", "port 80 of this host"),
+        ("[{port: 80, host: 127.0.0.1}]", "port: 80", "port 80 of this host"),
+        ("[{port: 80, host: '::1'}]", "port: 80, host: '::1'", "port 80 of this host"),
+        ("[{unix: ./a}]", "unix: a", "the socket 'a'"),
+    ],
+)
+def test_the_admin_listener_has_a_place_of_its_own(listen: str, admin: str, told: str) -> None:
+    column = len("admin: {") + admin.index(" ") + 2
+    assert faults(f"listen: {listen}\nadmin: {{{admin}}}\n{RULES}") == [
+        f"f:2:{column}: listen has {told} already: choose another"
+    ]
+
+
+def test_the_admin_listener_is_beside_the_default_listener() -> None:
+    assert faults(f"admin: {{port: 10000}}\n{RULES}") == [
+        "f:1:15: listen has port 10000 of this host already: choose another"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("admin", "is_warned"),
+    [
+        ("port: 9464", False),
+        ("port: 9464, host: 127.0.0.2", False),
+        ("port: 9464, host: '::1'", False),
+        ("port: 9464, host: '::ffff:127.0.0.1'", False),
+        ("unix: /run/a.sock", False),
+        ("port: 9464, host: '::'", True),
+        ("port: 9464, host: 0.0.0.0", True),
+        ("port: 9464, host: 10.0.0.1", True),
+    ],
+)
+def test_an_admin_listener_that_others_can_reach_is_a_warning(admin: str, is_warned: bool) -> None:
+    warnings = [str(each) for each in checked(f"admin: {{{admin}}}\n{RULES}").warnings]
+    told = (
+        "rules.yaml:1:27: warning: reachable from other machines: whoever can connect sees rules "
+        "and metrics; write 127.0.0.1 or ::1, unless a firewall stands before it"
+    )
+    assert warnings == [told] * is_warned
 
 
 def test_a_rule_without_a_name_is_called_by_its_position() -> None:

@@ -45,8 +45,8 @@ def test_check_prints_every_fault_and_exits_1(rules: Path) -> None:
     assert (result.exit_code, result.stdout) == (
         1,
         "rules.yaml:2:10: unknown registry 'k8s'\n"
-        "rules.yaml:3:1: unknown key 'foo': known here are access_log, clients, lane, limits, "
-        "listen, networks, registries, rules, tests\n",
+        "rules.yaml:3:1: unknown key 'foo': known here are access_log, admin, clients, lane, "
+        "limits, listen, networks, registries, rules, tests, watch, workers\n",
     )
 
 

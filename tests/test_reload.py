@@ -246,6 +246,10 @@ rules:
         ("networks:", "clients: {header: forwarded}\nnetworks:", "clients changed"),
         ("networks:", "listen: [{port: 81}]\nnetworks:", "listen changed"),
         ("networks:", "limits: {idle: 5s}\nnetworks:", "limits changed"),
+        ("networks:", "lane: false\nnetworks:", "lane changed"),
+        ("networks:", "workers: 2\nnetworks:", "workers changed"),
+        ("networks:", "admin: {port: 9464}\nnetworks:", "admin changed"),
+        ("networks:", "watch: true\nnetworks:", "watch changed"),
         ("networks:", "access_log: none\nnetworks:", "access_log changed"),
         (
             "  - {name: x, client: a, to: r}\n  - {name: y, client: b, to: r}\n",

@@ -239,6 +239,7 @@ def _message(text: str, known: Known) -> str:
 
 _LONGEST_UNIX_PATH = 107  # unix(7)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_MOST_WORKERS = 256
 _MOST = 2.0**30  # of seconds as of bytes more than anyone means
 _BYTES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
@@ -276,6 +277,16 @@ def _connections(text: str, known: Known) -> int | None:
         return None
     if not re.fullmatch("[1-9][0-9]{0,8}", text):
         raise ValueError(f"'{text}' is no number of connections: write one, or auto")
+    return int(text)
+
+
+def _workers(text: str, known: Known) -> int | None:
+    if text == "auto":
+        return None
+    if not re.fullmatch("[1-9][0-9]{0,2}", text) or int(text) > _MOST_WORKERS:
+        raise ValueError(
+            f"'{text}' is no number of workers: write one from 1 to {_MOST_WORKERS}, or auto"
+        )
     return int(text)
 
 
@@ -323,6 +334,15 @@ CONNECTIONS = Scalar(
         "minimum": 1,
         "maximum": 999_999_999,
         "pattern": "^(?:auto|[1-9][0-9]{0,8})$",
+    },
+)
+WORKERS = Scalar(
+    _workers,
+    {
+        "type": ["integer", "string"],
+        "minimum": 1,
+        "maximum": _MOST_WORKERS,
+        "pattern": "^(?:auto|[1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-6])$",
     },
 )
 SOCKET = _text(r"[!-9;-~]{1,255}", "the name of a socket, as in FileDescriptorName")

@@ -4,7 +4,8 @@ This is the one source of what `check` accepts and what `regroute schema` publis
 docstring is its description in an editor.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Tag
@@ -58,13 +59,42 @@ class Listener(Part):
 
     @classmethod
     def faults(cls, value: dict[str, Any]) -> Iterator[Details]:
-        places = [place for place in _PLACES if place in value]
-        if not places:
-            yield (), "a listener needs a place: add one of port, socket, unix"
-        for extra in places[1:]:
-            yield (extra,), f"a listener has one place: keep {places[0]} or {extra}"
-        if "host" in value and "port" not in value:
-            yield ("host",), "host goes with port"
+        yield from _place_faults("a listener", _PLACES, value)
+
+
+def _place_faults(what: str, known: Sequence[str], value: dict[str, Any]) -> Iterator[Details]:
+    places = [place for place in known if place in value]
+    if not places:
+        yield (), f"{what} needs a place: add one of {', '.join(known)}"
+    for extra in places[1:]:
+        yield (extra,), f"{what} has one place: keep {places[0]} or {extra}"
+    if "host" in value and "port" not in value:
+        yield ("host",), "host goes with port"
+
+
+_ADMIN_PLACES = ("port", "unix")
+
+
+class AdminFields(Part):
+    """Where health, metrics and explanations are to be had: exactly one of port and unix."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": [place]} for place in _ADMIN_PLACES],
+            "dependentRequired": {"host": ["port"]},
+        }
+    )
+
+    port: Annotated[int | None, scalars.PORT] = None
+    """A TCP port, which changes nothing: whoever can connect may only look."""
+    host: Annotated[Address, scalars.LISTEN_HOST] = IPv4Address("127.0.0.1")
+    """The address to listen on; by default this machine alone reaches it."""
+    unix: Annotated[str | None, scalars.UNIX_PATH] = None
+    """The path of a Unix socket, for the daemon's user and root; regroute reload uses it."""
+
+    @classmethod
+    def faults(cls, value: dict[str, Any]) -> Iterator[Details]:
+        yield from _place_faults("admin", _ADMIN_PLACES, value)
 
 
 class LogFile(Part):
@@ -291,5 +321,11 @@ class Config(Part):
     """How long and how large things may be."""
     lane: Annotated[bool, scalars.BOOLEAN] = True
     """Answer plain requests where they come in; false: twisted.web answers them all, slower."""
+    workers: Annotated[int | None, scalars.WORKERS] = 1
+    """How many processes share the listening sockets; auto: one a core."""
+    admin: Annotated[AdminFields | None, Given()] = None
+    """Health, metrics and explanations, on a port or socket of their own; by default nowhere."""
+    watch: Annotated[bool, scalars.BOOLEAN] = False
+    """Reload when this file, or one that it names, changes."""
     tests: tuple[TestFields, ...] = ()
     """Requests and what must come of them: run by check and before every reload."""
