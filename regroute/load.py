@@ -1,7 +1,6 @@
 """Read a configuration and the files that it names. The one way in from the file system."""
 
 import errno
-import hashlib
 import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -46,12 +45,6 @@ class Origin:
     @staticmethod
     def _missing() -> Content:
         return errno.ENOENT, os.strerror(errno.ENOENT)
-
-    @property
-    def digest(self) -> str:
-        """The SHA-256 of the configuration's own file, in hexadecimal; empty if unreadable."""
-        content = self.files.get(self.path)
-        return hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else ""
 
 
 def load(path: Path) -> Checked:

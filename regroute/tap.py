@@ -11,11 +11,12 @@ from typing import Any, TextIO, cast
 
 from twisted.application.service import IService, IServiceCollection, Service
 from twisted.internet.error import ReactorNotRunning
-from twisted.logger import ILogObserver, textFileLogObserver
+from twisted.logger import ILogObserver, LogLevel, textFileLogObserver
 from twisted.python import usage
 from twisted.python.components import Componentized
 
 from .config.faults import Faulty
+from .journal import is_journal, journal_observer, with_priority
 from .listeners import Listeners
 from .load import Origin, load_from
 from .outlets import PatientText, open_stdout
@@ -47,7 +48,7 @@ def makeService(options: Options, reactor: Reactor | None = None) -> IService:
     try:
         current = Current(load_from(origin), origin)
     except Faulty as faulty:
-        raise SystemExit(str(faulty)) from None
+        raise SystemExit(_printed(str(faulty))) from None
     checked, base = current.checked, origin.path.parent
     passed = passed_sockets(os.environ, os.getpid())
     supervised = Supervised(
@@ -92,10 +93,18 @@ def _log_observer(twistd: Mapping[str, Any]) -> ILogObserver | None:
     if not twistd.get("nodaemon") or twistd.get("logfile") or twistd.get("syslog"):
         return None
     try:
-        return textFileLogObserver(cast("TextIO", PatientText(open_stdout(2))))
+        file = cast("TextIO", PatientText(open_stdout(2)))
     except OSError:
         # There is no such descriptor.
-        return textFileLogObserver(sys.stderr)
+        file = sys.stderr
+    return journal_observer(file) if is_journal(os.environ) else textFileLogObserver(file)
+
+
+def _printed(fault: str) -> str:
+    """What is written to standard error while there is no log yet."""
+    if not is_journal(os.environ):
+        return fault
+    return with_priority(LogLevel.error, fault).removesuffix("\n")
 
 
 def _stop(reactor: Reactor) -> None:
