@@ -4,10 +4,18 @@ from twisted.internet.interfaces import (
     IReactorCore,
     IReactorFDSet,
     IReactorFromThreads,
+    IReactorProcess,
     IReactorSocket,
     IReactorTime,
 )
 
 
-class Reactor(IReactorCore, IReactorFDSet, IReactorFromThreads, IReactorSocket, IReactorTime):
+class Reactor(
+    IReactorCore,
+    IReactorFDSet,
+    IReactorFromThreads,
+    IReactorProcess,
+    IReactorSocket,
+    IReactorTime,
+):
     """The interfaces together."""

@@ -86,10 +86,9 @@ class Server(InOrder):
         """The limits in force now, as far as they are this server's."""
         return self._limits
 
-    def start(self, sockets: Mapping[Place, Sockets]) -> None:
-        """Serve at these sockets; exits with a message where the access log cannot be opened."""
-        self.startService()
-        self._serving.apply(self._checked, sockets)
+    def serve(self, checked: Checked, sockets: Mapping[Place, Sockets]) -> None:
+        """Begin to serve at these sockets, once the service has been started."""
+        self._serving.apply(checked, sockets)
         settle()
 
     def prepare(self, checked: Checked, sockets: Mapping[Place, Sockets]) -> None:
@@ -136,7 +135,8 @@ class Alone(Service):
     def startService(self) -> None:
         """Begin to serve."""
         Service.startService(self)
-        self._server.start(self._listeners.of(0))
+        self._server.startService()
+        self._server.serve(self._checked, self._listeners.of(0))
 
     def prepare(self, checked: Checked, origin: Origin, opened: Opened) -> Deferred[None]:
         try:

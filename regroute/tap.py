@@ -17,6 +17,7 @@ from twisted.python.components import Componentized
 
 from .config.faults import Faulty
 from .journal import is_journal, journal_observer, with_priority
+from .launch import Launcher
 from .listeners import Listeners
 from .load import Origin, load_from
 from .outlets import PatientText, open_stdout
@@ -27,6 +28,7 @@ from .service import InOrder
 from .signals import OnSignal
 from .systemd import Notifier, Supervised, passed_sockets, watchdog_interval
 from .web.lane_tls import without_server_names
+from .workers import Workers, cores
 
 
 class Options(usage.Options):
@@ -54,11 +56,18 @@ def makeService(options: Options, reactor: Reactor | None = None) -> IService:
     supervised = Supervised(
         Notifier(os.environ), watchdog_interval(os.environ, os.getpid()), reactor
     )
-    listeners = Listeners(passed, base)
-    servers = Alone(checked, Server(checked, base, 1, reactor), listeners)
-    reload = Reload(current, listeners, servers, supervised)
     # In another turn: when the reactor begins to run, signals are still being claimed.
-    reactor.callWhenRunning(reactor.callLater, 0, supervised.ready, "serving")
+    ready = partial(reactor.callWhenRunning, reactor.callLater, 0, supervised.ready, "serving")
+    servers: Alone | Workers
+    if (count := checked.config.workers or cores()) == 1:
+        listeners = Listeners(passed, base)
+        servers = Alone(checked, Server(checked, base, 1, reactor), listeners)
+        ready()
+    else:
+        listeners = Listeners(passed, base, count)
+        launcher = Launcher(count, reactor)
+        servers = Workers(checked, origin, count, listeners, launcher, ready, reactor)
+    reload = Reload(current, listeners, servers, supervised)
     sys.unraisablehook = without_server_names(sys.unraisablehook)
     reactor.addSystemEventTrigger("before", "shutdown", supervised.stopping)
     log_warnings(checked)
