@@ -12,7 +12,9 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from json import JSONEncoder
 from typing import Literal, NamedTuple, TypeAlias
 
+from .answers import Reason
 from .networks.spans import Address, unmapped
+from .oci import Kind
 
 Layout: TypeAlias = Literal["json", "combined"]
 Shown: TypeAlias = Literal["full", "prefix", "none"]
@@ -37,7 +39,7 @@ class Entry(NamedTuple):
     `client` is None where nobody knows it; text, where it is at hand, spares writing an address
     anew. `path` is the target as it was sent, with its query; `user_agent` and `referer` are
     Latin-1, and empty if not sent. `size` is that of the body, in bytes. The combined format alone
-    has the last three.
+    has `version`, `size` and `referer`; `kind` and `reason` are for the metrics.
     """
 
     time: float  # seconds since the epoch
@@ -54,6 +56,8 @@ class Entry(NamedTuple):
     version: bytes = b"1.1"
     size: int = 0
     referer: str = ""
+    kind: Kind = Kind.OTHER
+    reason: Reason | None = None
 
 
 Fill: TypeAlias = Callable[[float, Address | str | None, int], bytes]

@@ -15,7 +15,7 @@ from twisted.web.http import HTTPChannel, datetimeToString
 from zope.interface import implementer
 
 from ..access_log import Entry
-from ..answers import Refusal, refuse
+from ..answers import Reason, Refusal, refused
 from ..target import means_v2
 from . import wire
 from .body import Body, TooLong
@@ -181,11 +181,11 @@ class Connection(HTTPChannel):
         end = self._received.find(END, max(searched - len(END) + 1, 0))
         size = len(self._received) if end < 0 else end + len(END)
         if _BARE_LF.search(self._received, searched, min(size, self._head_size)):
-            raise Refusal(400, "lines must end with CR LF")
+            raise Refusal(400, "lines must end with CR LF", Reason.LINE_END)
         if size > self._head_size or (size == self._head_size and end < 0):
             if self._received.find(b"\r\n", 0, self._head_size) < 0:
-                raise Refusal(414, "the request line is too long")
-            raise Refusal(431, "the head is too long")
+                raise Refusal(414, "the request line is too long", Reason.LINE_SIZE)
+            raise Refusal(431, "the head is too long", Reason.HEAD_SIZE)
         if end >= 0:
             self._searched = 0
         return end
@@ -274,7 +274,7 @@ class Connection(HTTPChannel):
             line = _LINE_END.split(self._received[: self._head_size], maxsplit=1)[0]
             method, _, rest = line.partition(b" ")
             target = rest.partition(b" ")[0]
-        answer = refuse(refusal.status, refusal.message, under_v2=means_v2(target))
+        answer = refused(refusal, under_v2=means_v2(target))
         now = self._reactor.seconds()
         # Without a target it is only a word.
         body = b"" if method == b"HEAD" and target else answer.body
@@ -296,6 +296,7 @@ class Connection(HTTPChannel):
                 version=b"1.1" if head is None else head.version,
                 size=len(body),
                 referer=_text(head, b"referer"),
+                reason=answer.reason,
             )
         )
         self._end()
@@ -372,7 +373,7 @@ class Connection(HTTPChannel):
         elif self._is_idle:
             self._finish()
         else:
-            self._refuse(Refusal(408, "the request took too long"))
+            self._refuse(Refusal(408, "the request took too long", Reason.TIMEOUT))
 
     def pauseProducing(self) -> None:
         """The client does not take its answers: it gets no more until it does."""

@@ -12,7 +12,7 @@ from twisted.web.http import Request, datetimeToString
 from twisted.web.resource import Resource
 
 from ..access_log import Again, Entry
-from ..answers import Refusal, refuse
+from ..answers import Reason, Refusal, refuse
 from ..clients import peer_address
 from ..config.schema import Limits
 from ..networks.spans import Address
@@ -68,7 +68,8 @@ class Front(Resource):
             return respond(self._rules(), peer, request.method, request.uri, lines)
         except Exception:
             _log.failure("no answer to {method} {uri}", method=request.method, uri=request.uri)
-            answer = refuse(500, "internal error", under_v2=means_v2(request.uri))
+            under_v2 = means_v2(request.uri)
+            answer = refuse(500, "internal error", under_v2=under_v2, reason=Reason.INTERNAL)
             return Response(answer, client=None)
 
 
@@ -96,6 +97,8 @@ def entry_of(
         version=version,
         size=0 if method == b"HEAD" else len(answer.body),
         referer=text(b"referer"),
+        kind=answer.kind,
+        reason=answer.reason,
     )
 
 
