@@ -16,6 +16,7 @@ from twisted.python import usage
 from twisted.python.components import Componentized
 
 from .config.faults import Faulty
+from .counters import Counters
 from .descriptors import raise_descriptors
 from .load import load
 from .outlets import PatientText, open_stdout
@@ -25,6 +26,7 @@ from .reload import Current, Reload, log_warnings, settle
 from .service import InOrder, Serving
 from .signals import OnSignal
 from .systemd import Notifier, Supervised, passed_sockets, watchdog_interval
+from .tally import Tally
 from .web.lane_tls import without_server_names
 from .web.tree import Site
 
@@ -52,7 +54,8 @@ def makeService(options: Options, reactor: Reactor | None = None) -> IService:
     supervised = Supervised(
         Notifier(os.environ), watchdog_interval(os.environ, os.getpid()), reactor
     )
-    recorder = Recorder(current.checked, path.parent, reactor)
+    tally = Tally(Counters.private())
+    recorder = Recorder(current.checked, path.parent, reactor, tally)
     site = Site(
         current.rules,
         current.limits,
@@ -60,6 +63,7 @@ def makeService(options: Options, reactor: Reactor | None = None) -> IService:
         lambda: recorder.is_recording,
         raise_descriptors(),
         reactor,
+        tally.count,
     )
     site.remember = recorder.remember
     serving = Serving(

@@ -11,10 +11,11 @@ from twisted.web import server
 from twisted.web.http import Request, datetimeToString
 from twisted.web.resource import Resource
 
-from ..access_log import Again, Entry
+from ..access_log import Again, Entry, entry_of
 from ..answers import Reason, Refusal, refuse
 from ..clients import peer_address
 from ..config.schema import Limits
+from ..events import Count, Event, uncounted
 from ..networks.spans import Address
 from ..respond import Lines, Response, respond
 from ..rules import RuleSet
@@ -73,35 +74,6 @@ class Front(Resource):
             return Response(answer, client=None)
 
 
-def entry_of(
-    response: Response, method: bytes, target: bytes, lines: Lines, version: bytes
-) -> Entry:
-    """What is recorded of a response, but for its time and duration."""
-    answer = response.answer
-
-    def text(name: bytes) -> str:
-        return b", ".join(lines(name)).decode("latin-1")
-
-    return Entry(
-        time=0.0,
-        client=response.client,
-        method=method,
-        host=text(b"host"),
-        path=target,
-        status=answer.status,
-        rule=answer.rule,
-        registry=answer.registry,
-        location=answer.location,
-        user_agent=text(b"user-agent"),
-        microseconds=0,
-        version=version,
-        size=0 if method == b"HEAD" else len(answer.body),
-        referer=text(b"referer"),
-        kind=answer.kind,
-        reason=answer.reason,
-    )
-
-
 class Guest(Protocol):
     """What a site counts as a connection."""
 
@@ -116,7 +88,8 @@ class Site(server.Site):
     """The factory of all listeners' connections.
 
     `rules` and `limits` are those in force when they are asked for; `room` is how many connections
-    the process has descriptors for. `when_room` is called when there is room for another one.
+    the process has descriptors for. `when_room` is called when there is room for another one;
+    `count` is told what happens besides requests.
     """
 
     displayTracebacks = False
@@ -130,6 +103,7 @@ class Site(server.Site):
         is_recording: Callable[[], bool],
         room: int,
         reactor: IReactorTime,
+        count: Count = uncounted,
     ) -> None:
         front = Front(rules, record, reactor)
         server.Site.__init__(self, front, reactor=reactor, parsePOSTFormSubmission=False)
@@ -137,6 +111,7 @@ class Site(server.Site):
         # What has been accepted but is no connection of ours yet; it needs room as well.
         self.waiting: set[Announced] = set()
         self.limits = limits
+        self.count = count
         self.record = record
         self.is_recording = is_recording
         self.remember: Callable[[Entry], Again] = self._record_again
@@ -187,10 +162,13 @@ class Site(server.Site):
     def add(self, connection: Guest) -> None:
         """Count a connection in."""
         self.connections.add(connection)
+        self.count(Event.CONNECTION)
 
     def discard(self, connection: Guest) -> None:
         """Count a connection out."""
-        self.connections.discard(connection)
+        if connection in self.connections:
+            self.connections.remove(connection)
+            self.count(Event.CONNECTION, -1)
         if self._drained is not None:
             self._check_drained()
         if self.is_awaited:
@@ -208,6 +186,7 @@ class Site(server.Site):
     def abort(self) -> None:
         """Close every connection at once."""
         for connection in list(self.connections):
+            self.count(Event.DRAIN)
             connection.abort()
 
     def _check_drained(self) -> None:
