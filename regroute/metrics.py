@@ -98,7 +98,7 @@ def _expiries(checked: Checked) -> dict[str, datetime]:
     expiries: dict[str, datetime] = {}
     for certificates in checked.certificates:
         for certificate in certificates:
-            for name in certificate.names:
+            for name in certificate.names or [certificate.leaf.subject.rfc4514_string()]:
                 expiries[name] = min(certificate.expires, expiries.get(name, certificate.expires))
     return expiries
 
