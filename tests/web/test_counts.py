@@ -70,7 +70,7 @@ def told(books: Books) -> dict[Event | Reason, int]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_tree_counts_the_limits_that_it_keeps(case: str) -> None:
-    sent, wait, counted = CASES[case]
+    sent, wait, expected = CASES[case]
     books = Books()
     clock = Turns()
     site = site_of(lambda: SEED_RULES, clock, books.record, count=books.tally.count)
@@ -78,18 +78,18 @@ def test_the_tree_counts_the_limits_that_it_keeps(case: str) -> None:
     client.clock = clock
     client.send(sent)
     clock.advance(wait)
-    assert told(books) == counted
+    assert told(books) == expected
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_lane_counts_the_limits_that_it_keeps(case: str) -> None:
-    sent, wait, counted = CASES[case]
+    sent, wait, expected = CASES[case]
     with laned() as bed:
         bed.connect(STRANGER).send(sent)
         for _ in range(int(wait) + (wait > 0)):
             bed.clock.advance(1)
             bed.settle()
-        assert told(bed.books) == counted
+        assert told(bed.books) == expected
 
 
 def test_a_proxy_of_ours_that_is_idle_is_counted_when_it_is_closed() -> None:
