@@ -12,7 +12,10 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from json import JSONEncoder
 from typing import Literal, NamedTuple, TypeAlias
 
+from .answers import Reason
 from .networks.spans import Address, unmapped
+from .oci import Kind
+from .respond import Lines, Response
 
 Layout: TypeAlias = Literal["json", "combined"]
 Shown: TypeAlias = Literal["full", "prefix", "none"]
@@ -37,7 +40,7 @@ class Entry(NamedTuple):
     `client` is None where nobody knows it; text, where it is at hand, spares writing an address
     anew. `path` is the target as it was sent, with its query; `user_agent` and `referer` are
     Latin-1, and empty if not sent. `size` is that of the body, in bytes. The combined format alone
-    has the last three.
+    has `version`, `size` and `referer`; `kind` and `reason` are for the metrics.
     """
 
     time: float  # seconds since the epoch
@@ -54,6 +57,8 @@ class Entry(NamedTuple):
     version: bytes = b"1.1"
     size: int = 0
     referer: str = ""
+    kind: Kind = Kind.OTHER
+    reason: Reason | None = None
 
 
 Fill: TypeAlias = Callable[[float, Address | str | None, int], bytes]
@@ -61,6 +66,35 @@ Fill: TypeAlias = Callable[[float, Address | str | None, int], bytes]
 Template: TypeAlias = Callable[[Entry], Fill]
 Again: TypeAlias = Callable[[float, Address | str | None, int], None]
 """Records a known entry once more, with what differs."""
+
+
+def entry_of(
+    response: Response, method: bytes, target: bytes, lines: Lines, version: bytes
+) -> Entry:
+    """What is recorded of a response, but for its time and duration."""
+    answer = response.answer
+
+    def text(name: bytes) -> str:
+        return b", ".join(lines(name)).decode("latin-1")
+
+    return Entry(
+        time=0.0,
+        client=response.client,
+        method=method,
+        host=text(b"host"),
+        path=target,
+        status=answer.status,
+        rule=answer.rule,
+        registry=answer.registry,
+        location=answer.location,
+        user_agent=text(b"user-agent"),
+        microseconds=0,
+        version=version,
+        size=0 if method == b"HEAD" else len(answer.body),
+        referer=text(b"referer"),
+        kind=answer.kind,
+        reason=answer.reason,
+    )
 
 
 def line_template(layout: Layout, client: Shown) -> Template:

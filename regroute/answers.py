@@ -9,6 +9,9 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+
+from .oci import Kind
 
 Fields = tuple[tuple[bytes, bytes], ...]
 
@@ -46,11 +49,31 @@ _HTML = {
 }
 
 
+class Reason(StrEnum):
+    """Why a request is refused that no rule has judged: a word for metrics, never for clients."""
+
+    REQUEST_LINE = "request_line"  # malformed, or of no version that is spoken here
+    FIELD = "field"  # a malformed header field
+    LINE_END = "line_end"  # a line that does not end with CR LF
+    HOST = "host"  # none, several, or an invalid one
+    TARGET = "target"  # neither origin-form nor absolute-form
+    PATH = "path"  # one that two readers would understand in two ways
+    FRAMING = "framing"  # no one way to tell where the body ends
+    CLIENT = "client"  # a trusted proxy's field that names no client
+    LINE_SIZE = "line_size"
+    HEAD_SIZE = "head_size"
+    TIMEOUT = "timeout"  # a head or a body that took too long
+    NO_RULE = "no_rule"
+    METHOD = "method"  # a rule serves it with another method
+    INTERNAL = "internal"  # a fault of ours
+
+
 @dataclass(frozen=True)
 class Answer:
     """One answer: `fields` are in the order in which they are sent, and name the body's length.
 
-    `rule`, `registry` and `location` say for logs and `explain` where it came from.
+    `rule`, `registry`, `location`, `kind` and `reason` say for logs, metrics and `explain` where it
+    came from.
     """
 
     status: int
@@ -59,15 +82,18 @@ class Answer:
     rule: str | None = None
     registry: str | None = None
     location: str | None = None
+    kind: Kind = Kind.OTHER
+    reason: Reason | None = None
 
 
 class Refusal(Exception):
     """A request that is answered with `status` and `message` and goes no further."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, reason: Reason) -> None:
         super().__init__(status, message)
         self.status = status
         self.message = message
+        self.reason = reason
 
 
 def escaped(target: bytes) -> str:
@@ -76,21 +102,25 @@ def escaped(target: bytes) -> str:
 
 
 def redirect(
-    location: str, status: int, *, rule: str | None = None, registry: str | None = None
+    location: str,
+    status: int,
+    *,
+    rule: str | None = None,
+    registry: str | None = None,
+    kind: Kind = Kind.OTHER,
 ) -> Answer:
     """Send the client to `location`, which is printable ASCII."""
     page = f'<a href="{location.translate(_HTML)}">{status}</a>.\n'
     fields = ((b"Location", location.encode("ascii")), *_EVERY_ANSWER)
     body = page.encode("ascii")
-    return Answer(
-        status, _framed(b"text/html; charset=utf-8", fields, body), body, rule, registry, location
-    )
+    framed = _framed(b"text/html; charset=utf-8", fields, body)
+    return Answer(status, framed, body, rule, registry, location, kind)
 
 
-def api_ok(*, under_v2: bool, rule: str | None = None) -> Answer:
+def api_ok(*, under_v2: bool, rule: str | None = None, kind: Kind = Kind.OTHER) -> Answer:
     """The API check's 200 (distribution-spec §Determining Support)."""
     fields = (*_EVERY_ANSWER, *(_API_VERSION if under_v2 else ()))
-    return Answer(200, _framed(b"application/json", fields, b"{}"), b"{}", rule)
+    return Answer(200, _framed(b"application/json", fields, b"{}"), b"{}", rule, kind=kind)
 
 
 def refuse(
@@ -100,11 +130,13 @@ def refuse(
     under_v2: bool,
     allow: Sequence[str] = (),
     rule: str | None = None,
+    kind: Kind = Kind.OTHER,
+    reason: Reason | None = None,
 ) -> Answer:
     """Refuse a request: the OCI error body under ``/v2``, one line of plain text elsewhere.
 
     `allow` names the methods that would have been answered, which a 405 always tells (RFC 9110
-    §15.5.6).
+    §15.5.6). Where no `rule` refuses, there is a `reason`.
     """
     fields = ((b"Allow", ", ".join(allow).encode("ascii")),) if status == 405 else ()
     if under_v2:
@@ -114,13 +146,19 @@ def refuse(
             {"errors": [{"code": code, "message": message, "detail": detail}]},
             separators=(",", ":"),
         )
-        kind, fields = b"application/json", (*fields, *_EVERY_ANSWER, *_API_VERSION)
+        media_type, fields = b"application/json", (*fields, *_EVERY_ANSWER, *_API_VERSION)
     else:
         body = message
-        kind, fields = b"text/plain; charset=utf-8", (*fields, *_EVERY_ANSWER)
+        media_type, fields = b"text/plain; charset=utf-8", (*fields, *_EVERY_ANSWER)
     content = body.encode() + b"\n"
-    return Answer(status, _framed(kind, fields, content), content, rule)
+    framed = _framed(media_type, fields, content)
+    return Answer(status, framed, content, rule, kind=kind, reason=reason)
 
 
-def _framed(kind: bytes, fields: Fields, body: bytes) -> Fields:
-    return ((b"Content-Type", kind), *fields, (b"Content-Length", b"%d" % len(body)))
+def refused(refusal: Refusal, *, under_v2: bool) -> Answer:
+    """The answer to a request that goes no further."""
+    return refuse(refusal.status, refusal.message, under_v2=under_v2, reason=refusal.reason)
+
+
+def _framed(media_type: bytes, fields: Fields, body: bytes) -> Fields:
+    return ((b"Content-Type", media_type), *fields, (b"Content-Length", b"%d" % len(body)))

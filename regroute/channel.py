@@ -31,6 +31,8 @@ from .load import Origin
 
 DESCRIPTOR = 3
 """The worker's end of the socket, right after the standard streams."""
+COUNTERS = 4
+"""The worker's block of counters."""
 
 _MOST_FAULTS = 32
 """What fits into one answer, which has 64 KiB at the most."""

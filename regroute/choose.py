@@ -1,6 +1,6 @@
 """From a decision to its answer: which candidate is taken, and where that sends the client."""
 
-from .answers import Answer, api_ok, escaped, redirect, refuse
+from .answers import Answer, Reason, api_ok, escaped, redirect, refuse
 from .query import Query
 from .rules import Decision, Deny, Fixed, Ok, Registry, To
 
@@ -8,24 +8,27 @@ from .rules import Decision, Deny, Fixed, Ok, Registry, To
 def choose(decision: Decision) -> Answer:
     """The answer that a decision comes to."""
     query, rule = decision.query, decision.rule
-    under_v2 = query.target.under_v2
+    under_v2, kind = query.target.under_v2, query.asked.kind
     if rule is None:
+        status, message, reason = 404, "no rule serves this request", Reason.NO_RULE
         if decision.allow:
-            return refuse(
-                405, "this method is not served here", under_v2=under_v2, allow=decision.allow
-            )
-        return refuse(404, "no rule serves this request", under_v2=under_v2)
+            status, message, reason = 405, "this method is not served here", Reason.METHOD
+        allow = decision.allow
+        return refuse(status, message, under_v2=under_v2, allow=allow, kind=kind, reason=reason)
     match rule.outcome:
         case To(status=status):
             registry = decision.candidates[0]
             location = locate(registry, query)
-            return redirect(location, status, rule=rule.name, registry=registry.name)
+            return redirect(location, status, rule=rule.name, registry=registry.name, kind=kind)
         case Fixed(location=location, status=status):
-            return redirect(location, status, rule=rule.name)
+            return redirect(location, status, rule=rule.name, kind=kind)
         case Deny(message=message, status=status):
-            return refuse(status, message, under_v2=under_v2, allow=decision.allow, rule=rule.name)
+            allow = decision.allow
+            return refuse(
+                status, message, under_v2=under_v2, allow=allow, rule=rule.name, kind=kind
+            )
         case Ok():
-            return api_ok(under_v2=under_v2, rule=rule.name)
+            return api_ok(under_v2=under_v2, rule=rule.name, kind=kind)
 
 
 def locate(registry: Registry, query: Query) -> str:

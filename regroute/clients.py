@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 
-from .answers import Refusal
+from .answers import Reason, Refusal
 from .networks.spans import Address, parse_address, unmapped
 
 LOOPBACK = IPv4Address("127.0.0.1")
@@ -57,14 +57,14 @@ class Clients:
 
     def _single(self, values: list[str]) -> Address | None:
         if len(values) > 1:
-            raise Refusal(400, f"{self.header} is given more than once")
+            raise Refusal(400, f"{self.header} is given more than once", Reason.CLIENT)
         text = values[0].strip(" \t") if values else ""
         if not text:
             return None
         try:
             return parse_address(text)
         except ValueError:
-            raise Refusal(400, f"{self.header} is no IP address") from None
+            raise Refusal(400, f"{self.header} is no IP address", Reason.CLIENT) from None
 
     def _walk(self, chain: Iterator[Address]) -> Address | None:
         """The first address from the right that no proxy of ours has; the last one if all are."""
@@ -93,7 +93,9 @@ def _read_element(text: str) -> Address:
             raise ValueError
         return parse_address((match["v6"] or match["v4"]) if match else text)
     except ValueError:
-        raise Refusal(400, "the forwarding field names a client that is no IP address") from None
+        raise Refusal(
+            400, "the forwarding field names a client that is no IP address", Reason.CLIENT
+        ) from None
 
 
 def _split_list(values: list[str]) -> Iterator[str]:
@@ -119,7 +121,7 @@ def _split_forwarded(values: list[str]) -> Iterator[str]:
             if _FORWARDED.fullmatch(rest, comma + 1):
                 break
             if comma < 0:
-                raise Refusal(400, "Forwarded is malformed")
+                raise Refusal(400, "Forwarded is malformed", Reason.CLIENT)
         if element := rest[comma + 1 :].strip(" \t"):
             yield _forwarded_for(element)
         rest = rest[: max(comma, 0)]
@@ -128,11 +130,13 @@ def _split_forwarded(values: list[str]) -> Iterator[str]:
 def _forwarded_for(element: str) -> str:
     named = [value for name, value in _PARAMETER.findall(element) if name.lower() == "for"]
     if len(named) != 1:
-        raise Refusal(400, "an element of Forwarded needs exactly one for=")
+        raise Refusal(400, "an element of Forwarded needs exactly one for=", Reason.CLIENT)
     value: str = named[0]
     if value.startswith('"'):
         value = re.sub(r"\\(.)", r"\1", value[1:-1], flags=re.DOTALL)
     if value.count(":") > 1 and not value.startswith("["):
         # Its last group could as well be a port.
-        raise Refusal(400, "an IPv6 address in Forwarded stands in brackets (RFC 7239 §6)")
+        raise Refusal(
+            400, "an IPv6 address in Forwarded stands in brackets (RFC 7239 §6)", Reason.CLIENT
+        )
     return value

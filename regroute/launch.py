@@ -44,8 +44,9 @@ class Link(Protocol):
         """End it at once."""
 
 
-Launch = Callable[[int, Callable[[str], None]], Link]
-"""Starts the worker with this number, and calls back with a reason when it has ended."""
+Launch = Callable[[int, int, Callable[[str], None]], Link]
+"""Starts the worker with this number, that counts in the block with this descriptor, and calls back
+with a reason when it has ended."""
 
 
 class _Process(ProcessProtocol):
@@ -105,7 +106,7 @@ class Launcher:
         self._servers = servers
         self._reactor = reactor
 
-    def __call__(self, number: int, ended: Callable[[str], None]) -> Link:
+    def __call__(self, number: int, block: int, ended: Callable[[str], None]) -> Link:
         """Start one. Raises `OSError` where there is no more room for it."""
         ours, theirs = socket.socketpair(socket.AF_UNIX)
         with ours, theirs, open(os.devnull, "rb+", buffering=0) as nothing:
@@ -119,6 +120,7 @@ class Launcher:
                     1: 1 if _is_open(1) else nothing.fileno(),
                     2: "r",
                     channel.DESCRIPTOR: theirs.fileno(),
+                    channel.COUNTERS: block,
                 },
             )
             end = channel.Channel()

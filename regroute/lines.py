@@ -62,15 +62,27 @@ class NoLines(Service):
     def reopen(self) -> None: ...
 
 
+def _unheard(lines: int) -> None:
+    """Where nobody counts lost lines."""
+
+
 class Lines(Service):
-    """Writes lines to what `open_outlet` opens; `shown` is its name in messages."""
+    """Writes lines to what `open_outlet` opens; `shown` is its name in messages.
+
+    `when_lost` is told how many lines are lost whenever some are.
+    """
 
     _log = Logger()
 
     def __init__(
-        self, open_outlet: Callable[[], Outlet], shown: str, reactor: IReactorTime
+        self,
+        open_outlet: Callable[[], Outlet],
+        shown: str,
+        reactor: IReactorTime,
+        when_lost: Callable[[int], None] = _unheard,
     ) -> None:
         self.lost = 0
+        self._when_lost = when_lost
         self._open_outlet = open_outlet
         self._shown = shown
         self._reactor = reactor
@@ -148,13 +160,17 @@ class Lines(Service):
 
     def _lose_newest(self) -> None:
         self._size -= len(self._lines.pop())
-        self.lost += 1
+        self._lose(1)
 
     def _lose_all(self) -> None:
-        self.lost += len(self._lines)
+        self._lose(len(self._lines))
         self._lines.clear()
         self._size = 0
         self._is_torn = False
+
+    def _lose(self, lines: int) -> None:
+        self.lost += lines
+        self._when_lost(lines)
 
     # Lines out.
 
@@ -236,7 +252,7 @@ class Lines(Service):
             # Its beginning is in the old file; the rest would spoil the new one.
             self._size -= len(self._lines.pop(0))
             self._is_torn = False
-            self.lost += 1
+            self._lose(1)
         self._close(old)
         self.flush()
 

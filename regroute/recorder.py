@@ -1,4 +1,4 @@
-"""The access log in force: how an entry is written, and where to."""
+"""What becomes of an entry: the access log in force, how it is written and where to; and counts."""
 
 from functools import partial
 from pathlib import Path
@@ -11,10 +11,12 @@ from .access_log import Again, Entry, Template, line_of, line_template
 from .check import Checked
 from .config.faults import Faulty
 from .config.schema import LogFile
+from .events import Event
 from .lines import Lines, NoLines
 from .networks.spans import Address
 from .outlets import open_file, open_stdout
 from .starting import CannotStart
+from .tally import Tally
 
 Sink = Lines | NoLines
 
@@ -24,22 +26,36 @@ def _nothing(time: float, client: Address | str | None, microseconds: int) -> No
 
 
 class Recorder(Service):
-    """Records an entry for each answer. `base` is where relative file names begin."""
+    """Records an entry for each answer: a line in the log, a count in `tally`, both or neither.
 
-    def __init__(self, checked: Checked, base: Path, reactor: IReactorTime) -> None:
+    `base` is where relative file names begin.
+    """
+
+    def __init__(
+        self, checked: Checked, base: Path, reactor: IReactorTime, tally: Tally | None = None
+    ) -> None:
+        self.is_counting = False
+        """Whether requests are counted from now on; what `remember` has told holds as it was."""
         self._checked = checked
         self._base = base
         self._reactor = reactor
+        self._tally = tally
         self._sink: Sink = NoLines()
         self._template: Template | None = None
 
     @property
     def is_recording(self) -> bool:
-        """Whether entries are written at all."""
-        return self._template is not None
+        """Whether entries are written or counted at all."""
+        return self._template is not None or self._counts is not None
+
+    @property
+    def _counts(self) -> Tally | None:
+        return self._tally if self.is_counting else None
 
     def record(self, entry: Entry) -> None:
-        """Write an entry down; never waits and never fails."""
+        """Write an entry down and count it; never waits and never fails."""
+        if self._counts is not None:
+            self._counts.record(entry)
         if self._template is not None:
             self._sink.write(line_of(entry, self._template))
 
@@ -48,14 +64,19 @@ class Recorder(Service):
 
         Until the next reload.
         """
+        count = _nothing if self._counts is None else self._counts.remember(entry)
         if self._template is None:
-            return _nothing
+            return count
         fill, write = self._template(entry), self._sink.write
 
-        def again(time: float, client: Address | str | None, microseconds: int) -> None:
+        def log(time: float, client: Address | str | None, microseconds: int) -> None:
             write(fill(time, client, microseconds))
 
-        return again
+        def both(time: float, client: Address | str | None, microseconds: int) -> None:
+            count(time, client, microseconds)
+            write(fill(time, client, microseconds))
+
+        return log if self._counts is None else both
 
     def startService(self) -> None:
         """Open the log; exits with a message where that fails."""
@@ -68,22 +89,26 @@ class Recorder(Service):
     def open(self, checked: Checked) -> Sink | None:
         """Open what `checked` records to, if that is not the log in force; raises `Faulty`."""
         where = checked.config.access_log
-        if self.is_recording and where == self._checked.config.access_log:
+        if self._template is not None and where == self._checked.config.access_log:
             return None
         match where:
             case "none":
                 return NoLines()
             case LogFile(path=path):
                 file = str(self._base / path)
-                sink = Lines(partial(open_file, file), file, self._reactor)
+                sink = Lines(partial(open_file, file), file, self._reactor, self._lose)
             case _:
-                sink = Lines(open_stdout, "standard output", self._reactor)
+                sink = Lines(open_stdout, "standard output", self._reactor, self._lose)
         try:
             sink.open()
         except OSError as error:
             message = f"cannot open the access log: {error.strerror}"
             raise Faulty([checked.source.fault(("access_log", "path"), message)]) from None
         return sink
+
+    def _lose(self, lines: int) -> None:
+        if self._tally is not None:
+            self._tally.count(Event.LINE_LOST, lines)
 
     def apply(self, checked: Checked, opened: Sink | None) -> None:
         """Record as `checked` says, to what `open` has opened for it. Cannot fail."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from .answers import Answer, Refusal, refuse
+from .answers import Answer, Refusal, refused
 from .choose import choose
 from .networks.spans import Address
 from .query import Query
@@ -31,9 +31,7 @@ def respond(
     try:
         client = rules.clients.address(peer, lines)
     except Refusal as refusal:
-        return Response(
-            refuse(refusal.status, refusal.message, under_v2=means_v2(target)), client=None
-        )
+        return Response(refused(refusal, under_v2=means_v2(target)), client=None)
     host = next(iter(lines(b"host")), b"")
     user_agent = b", ".join(lines(b"user-agent")).decode("latin-1")
     answer = respond_to(rules, client, method.decode("ascii"), target, host, user_agent)
@@ -47,5 +45,5 @@ def respond_to(
     try:
         query = Query.of(client, method, target, host, user_agent)
     except Refusal as refusal:
-        return refuse(refusal.status, refusal.message, under_v2=means_v2(target))
+        return refused(refusal, under_v2=means_v2(target))
     return choose(rules.decide(query))

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from .check import Checked
 from .config.faults import Faulty
 from .config.schema import Limits
+from .counters import Counters
 from .descriptors import raise_descriptors
 from .listeners import Listeners, Opened
 from .load import Origin
@@ -21,6 +22,7 @@ from .recorder import Recorder, Sink
 from .rules import RuleSet
 from .service import InOrder, Serving
 from .starting import CannotStart
+from .tally import Tally
 from .web.listening import Place, Sockets
 from .web.tree import Site
 
@@ -51,12 +53,19 @@ class _Next:
 
 
 class Server(InOrder):
-    """Serves in this process, as one of so many `servers`; `base` is where relative paths begin."""
+    """Serves in this process, as one of so many `servers`, and counts what it does.
 
-    def __init__(self, checked: Checked, base: Path, servers: int, reactor: Reactor) -> None:
+    `base` is where relative paths begin.
+    """
+
+    def __init__(
+        self, checked: Checked, base: Path, servers: int, counters: Counters, reactor: Reactor
+    ) -> None:
+        tally = Tally(counters)
         self._servers = servers
         self._use(checked)
-        self._recorder = Recorder(checked, base, reactor)
+        self._recorder = Recorder(checked, base, reactor, tally)
+        self._recorder.is_counting = checked.config.admin is not None
         self.site = Site(
             self.rules,
             self.limits,
@@ -64,6 +73,7 @@ class Server(InOrder):
             lambda: self._recorder.is_recording,
             raise_descriptors(),
             reactor,
+            tally.count,
         )
         self.site.remember = self._recorder.remember
         self._serving = Serving(self.site, base, reactor)
@@ -104,6 +114,7 @@ class Server(InOrder):
         assert self._next is not None
         after, self._next = self._next, None
         self._use(after.checked)
+        self._recorder.is_counting = after.checked.config.admin is not None
         self._serving.apply(after.checked, after.sockets)
         self._recorder.apply(after.checked, after.sink)
         settle()

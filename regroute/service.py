@@ -143,7 +143,14 @@ class Serving(Service):
             if place not in self._listening:
                 door = Door(self._reactor)
                 acceptors = [
-                    Acceptor(each, door.adopt, self._site.room, self._begin_burst, self._reactor)
+                    Acceptor(
+                        each,
+                        door.adopt,
+                        self._site.room,
+                        self._begin_burst,
+                        self._reactor,
+                        self._site.count,
+                    )
                     for each in sockets[place]
                 ]
                 self._listening[place] = Listening(door, tuple(acceptors))
@@ -176,13 +183,18 @@ class Serving(Service):
         if certificates := checked.certificates[position]:
             door.use(certificates, self._reactor)
             assert door.tls is not None
-            within = TLSFactory(door.tls, within, self._reactor)
+            within = TLSFactory(door.tls, within, self._reactor, self._site.count)
         else:
             door.tls = door.lane_tls = None
         if listener.proxy_protocol:
             deadline = checked.config.limits.head
             within = AnnouncedFactory(
-                within, self._trusts, deadline, self._reactor, self._site.waiting
+                within,
+                self._trusts,
+                deadline,
+                self._reactor,
+                self._site.waiting,
+                self._site.count,
             )
             within.when_lost = self._resume
         door.within = within

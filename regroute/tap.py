@@ -16,6 +16,7 @@ from twisted.python import usage
 from twisted.python.components import Componentized
 
 from .config.faults import Faulty
+from .counters import Counters
 from .journal import is_journal, journal_observer, with_priority
 from .launch import Launcher
 from .listeners import Listeners
@@ -61,7 +62,7 @@ def makeService(options: Options, reactor: Reactor | None = None) -> IService:
     servers: Alone | Workers
     if (count := checked.config.workers or cores()) == 1:
         listeners = Listeners(passed, base)
-        servers = Alone(checked, Server(checked, base, 1, reactor), listeners)
+        servers = Alone(checked, Server(checked, base, 1, Counters.private(), reactor), listeners)
         ready()
     else:
         listeners = Listeners(passed, base, count)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 from urllib.parse import parse_qsl, unquote_to_bytes
 
-from .answers import Refusal, escaped
+from .answers import Reason, Refusal, escaped
 
 # uri-host [ ":" port ] (RFC 9110 §7.2, RFC 3986 §3.2.2); an IPv6 address stands in brackets.
 _HOST = rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)"
@@ -62,7 +62,11 @@ def parse_host(authority: bytes) -> str:
     match = _AUTHORITY.fullmatch(authority)
     host = match["host"].decode("ascii").lower() if match else ""
     if match is None or (authority and not host) or (host[0:1] == "[" and not _is_ipv6(host[1:-1])):
-        raise Refusal(400, "the host is invalid: send one name or address, with or without a port")
+        raise Refusal(
+            400,
+            "the host is invalid: send one name or address, with or without a port",
+            Reason.HOST,
+        )
     return host
 
 
@@ -80,9 +84,9 @@ def well_formed(method: bytes, raw: bytes) -> bytes:
     Raises `Refusal` for every other form, and for methods that are no token.
     """
     if not _TOKEN.fullmatch(method) or not _TARGET.fullmatch(raw):
-        raise Refusal(400, "the request line is malformed")
+        raise Refusal(400, "the request line is malformed", Reason.REQUEST_LINE)
     if method == b"CONNECT":
-        raise Refusal(400, "CONNECT is for proxies")
+        raise Refusal(400, "CONNECT is for proxies", Reason.TARGET)
     if raw == b"*" and method == b"OPTIONS":
         # It asks about the server and not about a path; the root is the nearest that rules see.
         return b"/"
@@ -104,12 +108,12 @@ def _split(raw: bytes) -> tuple[str | None, bytes]:
     """The host of an absolute-form target, and the path and query of either form."""
     if absolute := ABSOLUTE.fullmatch(raw):
         if not absolute["authority"]:
-            raise Refusal(400, "the target has no host")
+            raise Refusal(400, "the target has no host", Reason.TARGET)
         rest = absolute["rest"]
         sent = rest if rest.startswith(b"/") else b"/" + rest
         return parse_host(absolute["authority"]), sent
     if not raw.startswith(b"/"):
-        raise Refusal(400, "the target must be a path that begins with /")
+        raise Refusal(400, "the target must be a path that begins with /", Reason.TARGET)
     return None, raw
 
 
@@ -136,12 +140,12 @@ def _refuse_ambiguous(path: str) -> None:
     """
     segments = _segments(path)
     if "." in segments or ".." in segments:
-        raise Refusal(400, "the path must not have . or .. segments")
+        raise Refusal(400, "the path must not have . or .. segments", Reason.PATH)
     if is_under_v2("/".join(segments)):
         if "/".join(segments) != path:
-            raise Refusal(400, "the path must not have an escaped slash (%2F)")
+            raise Refusal(400, "the path must not have an escaped slash (%2F)", Reason.PATH)
         if "" in segments[1:-1]:
-            raise Refusal(400, "the path must not have empty segments (//)")
+            raise Refusal(400, "the path must not have empty segments (//)", Reason.PATH)
 
 
 def _segments(path: str) -> list[str]:

@@ -19,6 +19,7 @@ from twisted.logger import Logger, globalLogBeginner
 from . import channel
 from .check import Checked
 from .config.faults import Fault, Faulty
+from .counters import Counters
 from .journal import journal_observer
 from .load import load_from
 from .outlets import PatientText, open_stdout
@@ -36,10 +37,14 @@ _log = Logger()
 
 
 class Worker:
-    """One of so many `servers`: what it has been lent and told, and the server that it runs."""
+    """One of so many `servers`: what it has been lent and told, and the server that it runs.
 
-    def __init__(self, servers: int, reactor: Reactor) -> None:
+    `counters` are those that the worker before it has counted in.
+    """
+
+    def __init__(self, servers: int, counters: Counters, reactor: Reactor) -> None:
         self._servers = servers
+        self._counters = counters
         self._reactor = reactor
         self._server: Server | None = None
         self._lent: defaultdict[int, list[socket.socket]] = defaultdict(list)
@@ -68,7 +73,7 @@ class Worker:
             }
             if self._server is None:
                 # The first one: the access log is opened here, and a fault in it told.
-                server = Server(checked, base, self._servers, self._reactor)
+                server = Server(checked, base, self._servers, self._counters, self._reactor)
                 server.startService()
                 self._server, self._first = server, (checked, sockets)
             else:
@@ -175,7 +180,8 @@ def main() -> None:
     file = cast("TextIO", PatientText(open_stdout(2)))
     globalLogBeginner.beginLoggingTo([journal_observer(file)], redirectStandardIO=False)
     sys.unraisablehook = without_server_names(sys.unraisablehook)
-    worker = Worker(int(sys.argv[1]), reactor)
+    worker = Worker(int(sys.argv[1]), Counters.shared(channel.COUNTERS), reactor)
+    os.close(channel.COUNTERS)
     OnSignal(signal.SIGTERM, worker.stop, reactor).startService()
     # A terminal sends these to the whole group; they are the parent's to answer.
     OnSignal(signal.SIGINT, _nothing, reactor).startService()

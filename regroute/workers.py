@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from . import channel
 from .check import Checked
 from .config.faults import Fault, Faulty
+from .counters import Counters, new_block
 from .launch import Launch, Link
 from .listeners import Listeners, Opened
 from .load import Origin
@@ -43,9 +44,14 @@ _log = Logger()
 
 @dataclass
 class Slot:
-    """The place of one worker, whoever has it at the moment. `number` counts from 1."""
+    """The place of one worker, whoever has it at the moment. `number` counts from 1.
+
+    What it counts is in a block of shared memory, with this descriptor, which outlives it.
+    """
 
     number: int
+    block: int
+    counters: Counters
     link: Link | None = None
     is_serving: bool = False
     started: float = 0.0
@@ -82,7 +88,7 @@ class Workers(Service):
         self._lock = DeferredLock()
         self._signs = LoopingCall(self._look_for_life)
         self._signs.clock = clock
-        self.slots = [Slot(number) for number in range(1, count + 1)]
+        self.slots = [_new_slot(number) for number in range(1, count + 1)]
 
     # A lifetime.
 
@@ -133,7 +139,7 @@ class Workers(Service):
         slot.started = slot.alive_at = self._clock.seconds()
         slot.starts += 1
         try:
-            slot.link = self._launch(slot.number, lambda why: self._end(slot, why))
+            slot.link = self._launch(slot.number, slot.block, lambda why: self._end(slot, why))
         except OSError as error:
             self._retry(slot, f"cannot be started: {error.strerror}")
             return
@@ -166,6 +172,7 @@ class Workers(Service):
 
     def _end(self, slot: Slot, why: str) -> None:
         slot.link, slot.is_serving = None, False
+        slot.counters.reset_gauges()
         ended, slot.ended = slot.ended, Deferred()
         ended.callback(None)
         if self.running:
@@ -253,6 +260,11 @@ class Workers(Service):
         for slot in self.slots:
             if slot.link is not None and slot.is_serving:
                 slot.link.tell(command).addErrback(_is_ended)
+
+
+def _new_slot(number: int) -> Slot:
+    block = new_block()
+    return Slot(number, block, Counters.shared(block))
 
 
 def cores() -> int:

@@ -5,10 +5,14 @@ from datetime import UTC, datetime
 
 from twisted.internet.interfaces import IReactorTime
 
-from regroute.access_log import Entry
+from regroute.access_log import Again, Entry
 from regroute.check import Checked, Files, check
 from regroute.config.schema import Limits
+from regroute.counters import Counters
+from regroute.events import Count, Event, uncounted
+from regroute.networks.spans import Address
 from regroute.rules import RuleSet
+from regroute.tally import BUCKETS, MICROSECONDS, Tally
 from regroute.web.tree import Site
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -38,9 +42,47 @@ def site_of(
     record: Callable[[Entry], None] = lambda entry: None,
     limits: Limits | None = None,
     room: int = 1000,
+    count: Count = uncounted,
 ) -> Site:
     """A site that answers by these rules."""
-    return Site(rules, lambda: limits or Limits(), record, lambda: True, room, clock)
+    return Site(rules, lambda: limits or Limits(), record, lambda: True, room, clock, count)
+
+
+class Books:
+    """What is recorded of requests, as it comes; and counted, as a recorder does it."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.counters = Counters.private(cells=512, directory=65_536)
+        self.tally = Tally(self.counters)
+
+    def record(self, entry: Entry) -> None:
+        """Write an entry down and count it."""
+        self.entries.append(entry)
+        self.tally.record(entry)
+
+    def remember(self, entry: Entry) -> Again:
+        """How to record it again."""
+        count = self.tally.remember(entry)
+
+        def again(time: float, client: Address | str | None, microseconds: int) -> None:
+            self.entries.append(entry._replace(time=time, client=client, microseconds=microseconds))
+            count(time, client, microseconds)
+
+        return again
+
+    def counts(self) -> dict[tuple[str, ...], int]:
+        """All that is counted of requests and events, but how long they took."""
+        return {
+            (cell.name, *cell.labels): cell.value
+            for cell in self.counters.items()
+            if cell.value and cell.name not in (BUCKETS, MICROSECONDS)
+        }
+
+    def events(self) -> dict[Event, int]:
+        """What has happened besides requests, and how often."""
+        counts = self.counts()
+        return {event: counts[event.value] for event in Event if event.value in counts}
 
 
 # The default limits, as the tests speak of them.

@@ -10,7 +10,9 @@ from twisted.logger import capturedLogs
 
 from regroute.check import Checked
 from regroute.config.faults import Faulty
+from regroute.counters import Counters
 from regroute.recorder import Recorder
+from regroute.tally import REQUESTS, Tally
 
 from .making import checked
 from .press import said
@@ -32,8 +34,13 @@ class Desk:
     def __init__(self, directory: Path, log: str | None) -> None:
         self.directory = directory
         self.clock = Clock()
-        self.recorder = Recorder(configured(log), directory, self.clock)
+        self.counters = Counters.private()
+        self.recorder = Recorder(configured(log), directory, self.clock, Tally(self.counters))
         self.recorder.startService()
+
+    def told(self, name: str) -> int:
+        """How much has been counted by a name."""
+        return sum(cell.value for cell in self.counters.items() if cell.name == name)
 
     def record(self, *paths: str) -> None:
         """Record one request for each path."""
@@ -163,6 +170,66 @@ def test_a_standard_output_that_is_closed_is_a_fault(tmp_path: Path) -> None:
         os.dup2(kept, 1)
         os.close(kept)
     assert str(ending.value) == "rules.yaml:1:13: cannot open the access log: Bad file descriptor"
+
+
+# Counts.
+
+
+@pytest.mark.parametrize("log", ["{path: log}", "none"])
+@pytest.mark.parametrize("is_counting", [False, True])
+def test_what_is_recorded_is_a_line_a_count_both_or_neither(
+    tmp_path: Path, log: str, is_counting: bool
+) -> None:
+    desk = Desk(tmp_path, log)
+    desk.recorder.is_counting = is_counting
+    assert desk.recorder.is_recording is (is_counting or log != "none")
+    desk.record("/a")
+    again = desk.recorder.remember(PULL._replace(path=b"/b"))
+    for _ in range(2):
+        again(0.0, "192.168.0.7", 9)
+    desk.stop()
+    assert desk.told(REQUESTS) == (3 if is_counting else 0)
+    assert desk.told("request_microseconds") == (PULL.microseconds + 18 if is_counting else 0)
+    if log == "none":
+        assert list(tmp_path.iterdir()) == []
+    else:
+        assert desk.paths("log") == ["/a", "/b", "/b"]
+
+
+def test_counting_may_begin_and_end_at_any_time_and_loses_nothing(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, "none")
+    counted = []
+    for is_counting in (True, False, True):
+        desk.recorder.is_counting = is_counting
+        desk.record("/a")
+        counted.append(desk.told(REQUESTS))
+    desk.stop()
+    assert counted == [1, 1, 2]
+
+
+def test_who_only_counts_has_no_log_to_lose_at_a_reload(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, "none")
+    desk.recorder.is_counting = True
+    desk.reload("{path: log}")
+    desk.record("/a")
+    desk.reload("none")
+    desk.record("/b")
+    desk.stop()
+    assert desk.paths("log") == ["/a"]
+    assert desk.told(REQUESTS) == 2
+
+
+def test_lost_lines_are_counted_over_all_logs(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, "{path: /dev/full}")
+    with capturedLogs():
+        desk.record("/a", "/b")
+        desk.reload("{path: log}")
+        desk.record("/c")
+        desk.reload("{path: /dev/full}")
+        desk.record("/d")
+        desk.stop()
+    assert desk.told("access_log_lines_lost") == 3
+    assert desk.paths("log") == ["/c"]
 
 
 # Reloads.

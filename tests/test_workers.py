@@ -89,7 +89,7 @@ class Bed:
         )
         self.workers.privilegedStartService()
 
-    def _launch(self, number: int, ended: Callable[[str], None]) -> Link:
+    def _launch(self, number: int, block: int, ended: Callable[[str], None]) -> Link:
         if self.cannot_launch:
             raise OSError(11, "Resource temporarily unavailable")
         double = Double(number, ended)

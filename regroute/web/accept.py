@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ..events import Count, Event, uncounted
 from ..reactor import Reactor
 from .listening import BACKLOG
 
@@ -60,12 +61,14 @@ class Acceptor:
         room: Callable[[], int],
         begin: Callable[[], None],
         reactor: Reactor,
+        count: Count = uncounted,
     ) -> None:
         self.socket = listening
         self.adopt = adopt
         self._room = room
         self._begin = begin
         self._reactor = reactor
+        self._count = count
         self._is_waiting = False
         self._held: tuple[socket.socket, object] | None = None
         self._quiet_until = 0.0
@@ -112,6 +115,7 @@ class Acceptor:
         self._reactor.removeReader(self)
 
     def _pause(self, error: OSError) -> None:
+        self._count(Event.NO_DESCRIPTORS)
         now = self._reactor.seconds()
         if now >= self._quiet_until:
             self._quiet_until = now + QUIET_TIME
@@ -134,6 +138,8 @@ class Acceptor:
         """Accept a burst of what has come. Whether there may be more."""
         room = self._room()
         if room <= 0:
+            if not self._is_waiting:
+                self._count(Event.NO_ROOM)
             self._wait()
             return False
         self._begin()

@@ -6,7 +6,7 @@ carriage returns within a line) is refused, and not skipped as most readers do.
 
 import re
 
-from ..answers import Refusal
+from ..answers import Reason, Refusal
 from .strict import FIELD_LINE, Head
 
 LIMIT = 64 * 1024
@@ -81,7 +81,7 @@ class _Chunks:
             if self._line.endswith(b"\n"):
                 line, self._line = bytes(self._line), bytearray()
                 if not line.endswith(b"\r\n"):
-                    raise Refusal(400, "lines must end with CR LF")
+                    raise Refusal(400, "lines must end with CR LF", Reason.LINE_END)
                 if self._read(line[:-2]):
                     return at
         return None
@@ -89,7 +89,7 @@ class _Chunks:
     def _read_size(self, line: bytes) -> bool:
         match = _SIZE.fullmatch(line)
         if match is None:
-            raise Refusal(400, "the size of a chunk is malformed")
+            raise Refusal(400, "the size of a chunk is malformed", Reason.FRAMING)
         self._left = int(match[1], 16)
         if self._left > LIMIT:
             raise TooLong
@@ -98,11 +98,11 @@ class _Chunks:
 
     def _read_data_end(self, line: bytes) -> bool:
         if line:
-            raise Refusal(400, "a chunk is longer than its size")
+            raise Refusal(400, "a chunk is longer than its size", Reason.FRAMING)
         self._read = self._read_size
         return False
 
     def _read_trailer(self, line: bytes) -> bool:
         if line and FIELD_LINE.fullmatch(line) is None:
-            raise Refusal(400, "a trailer field is malformed")
+            raise Refusal(400, "a trailer field is malformed", Reason.FIELD)
         return not line

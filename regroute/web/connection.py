@@ -14,20 +14,26 @@ from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol
 from twisted.web.http import HTTPChannel, datetimeToString
 from zope.interface import implementer
 
-from ..access_log import Entry
-from ..answers import Refusal, refuse
+from ..access_log import entry_of
+from ..answers import Reason, Refusal, refused
+from ..events import Event
+from ..respond import Response
 from ..target import means_v2
 from . import wire
 from .body import Body, TooLong
 from .strict import END, Head, read_head
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from twisted.internet.interfaces import IAddress, IReactorTime
     from twisted.python.failure import Failure
     from twisted.web.http import Request
     from twisted.web.http_headers import Headers
 
+    from ..access_log import Entry
     from ..config.schema import Limits
+    from ..events import Count
     from ..networks.spans import Address
 
 
@@ -48,6 +54,8 @@ SETTLED = (b"connection", b"content-length", b"transfer-encoding", b"expect")
 
 class Host(Protocol):
     """What a connection belongs to, and counts itself in and out at."""
+
+    count: Count
 
     def limits(self) -> Limits:
         """The limits in force."""
@@ -106,6 +114,7 @@ class Connection(HTTPChannel):
         self._is_draining = False  # answers say that they are the last
         self._is_leaving = False  # not even a next request is waited for
         self._has_ended = False  # the client has sent its last byte
+        self._has_shut = False  # our half is closed
 
     # Bytes in.
 
@@ -183,11 +192,11 @@ class Connection(HTTPChannel):
         end = self._received.find(END, max(searched - len(END) + 1, 0))
         size = len(self._received) if end < 0 else end + len(END)
         if _BARE_LF.search(self._received, searched, min(size, self._head_size)):
-            raise Refusal(400, "lines must end with CR LF")
+            raise Refusal(400, "lines must end with CR LF", Reason.LINE_END)
         if size > self._head_size or (size == self._head_size and end < 0):
             if self._received.find(b"\r\n", 0, self._head_size) < 0:
-                raise Refusal(414, "the request line is too long")
-            raise Refusal(431, "the head is too long")
+                raise Refusal(414, "the request line is too long", Reason.LINE_SIZE)
+            raise Refusal(431, "the head is too long", Reason.HEAD_SIZE)
         if end >= 0:
             self._searched = 0
         return end
@@ -210,7 +219,9 @@ class Connection(HTTPChannel):
         """Let twisted.web answer a request that has been read whole, or to where we gave up."""
         self._body = None
         self._is_answering = True
-        self._is_over = is_last
+        if is_last:
+            self._is_over = True
+            self.site.count(Event.BODY)
         self._set_deadline(None)
         HTTPChannel.lineReceived(self, b"%s %s HTTP/%s" % (head.method, head.target, head.version))
         for name, value in head.fields:
@@ -277,30 +288,16 @@ class Connection(HTTPChannel):
             line = _LINE_END.split(self._received[: self._head_size], maxsplit=1)[0]
             method, _, rest = line.partition(b" ")
             target = rest.partition(b" ")[0]
-        answer = refuse(refusal.status, refusal.message, under_v2=means_v2(target))
+        answer = refused(refusal, under_v2=means_v2(target))
         now = self._reactor.seconds()
         # Without a target it is only a word.
         body = b"" if method == b"HEAD" and target else answer.body
         fields = wire.answer_fields(answer, datetimeToString(now))
         self.transport.write(wire.render_head(answer.status, fields, close=True) + body)
-        self.site.record(
-            Entry(
-                time=now,
-                client=self.site.client(HTTPChannel.getPeer(self), head),
-                method=method,
-                host=_text(head, b"host"),
-                path=target,
-                status=answer.status,
-                rule=None,
-                registry=None,
-                location=None,
-                user_agent=_text(head, b"user-agent"),
-                microseconds=0,
-                version=b"1.1" if head is None else head.version,
-                size=len(body),
-                referer=_text(head, b"referer"),
-            )
-        )
+        response = Response(answer, self.site.client(HTTPChannel.getPeer(self), head))
+        lines = _no_lines if head is None else head.lines
+        entry = entry_of(response, method, target, lines, b"1.1" if head is None else head.version)
+        self.site.record(entry._replace(time=now, size=len(body)))
         self._end()
 
     # The ends of a connection.
@@ -354,6 +351,7 @@ class Connection(HTTPChannel):
 
     def writeConnectionLost(self) -> None:
         """All is sent and our half is closed: it is the client's turn to close."""
+        self._has_shut = True
         self._set_deadline(LINGER_TIME)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
@@ -376,11 +374,13 @@ class Connection(HTTPChannel):
     def _time_out(self) -> None:
         """A deadline has passed: 408 for what is half there, and no word to who is silent."""
         if self._is_over or self._is_blocked:
+            self.site.count(Event.LINGER if self._has_shut else Event.UNREAD)
             self.transport.abortConnection()
         elif self._is_idle:
+            self.site.count(Event.IDLE)
             self._finish()
         else:
-            self._refuse(Refusal(408, "the request took too long"))
+            self._refuse(Refusal(408, "the request took too long", Reason.TIMEOUT))
 
     def pauseProducing(self) -> None:
         """The client does not take its answers: it gets no more until it does."""
@@ -395,5 +395,5 @@ class Connection(HTTPChannel):
         self._go_on()
 
 
-def _text(head: Head | None, name: bytes) -> str:
-    return b", ".join(head.lines(name)).decode("latin-1") if head else ""
+def _no_lines(name: bytes) -> Sequence[bytes]:
+    return ()

@@ -55,6 +55,7 @@ class Lane:
         self.era = object()
         """Changes with the rules: what a connection has at hand is of one era."""
         self.is_recording = False
+        self.count = site.count
         self.now = 0.0
         self.date = b""
         self._site = site

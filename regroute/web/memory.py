@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from twisted.logger import Logger
 
-from ..access_log import Again, Entry
+from ..access_log import Again, Entry, entry_of
 from ..answers import Refusal
 from ..clients import peer_address
 from ..networks.spans import Address
@@ -20,7 +20,6 @@ from ..rules import RuleSet
 from . import wire
 from .connection import SETTLED
 from .strict import END, Head, read_head
-from .tree import entry_of
 
 REMEMBERED = 16_384
 """How many heads with their answers are remembered at the most."""

@@ -16,6 +16,7 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from zope.interface import alsoProvides
 
 from ..clients import peer_address
+from ..events import Count, Event, uncounted
 from ..networks.spans import Address
 from .proxy_header import Header, Malformed, read_header
 
@@ -53,6 +54,7 @@ class Announced(ProtocolWrapper):
         """Wait for the header; nothing begins before it is there."""
         self.transport = transport
         self.factory.waiting.add(self)
+        self.factory.count(Event.CONNECTION)
         self._deadline = self.factory.clock.callLater(self.factory.deadline, self._time_out)
 
     def dataReceived(self, data: bytes) -> None:
@@ -63,7 +65,7 @@ class Announced(ProtocolWrapper):
             try:
                 header = read_header(self._received)
             except Malformed as fault:
-                self._refuse(f"its PROXY header is malformed: {fault}")
+                self._refuse(Event.PROXY_MALFORMED, f"its PROXY header is malformed: {fault}")
             else:
                 if header is not None:
                     self._begin(header)
@@ -88,14 +90,16 @@ class Announced(ProtocolWrapper):
             ProtocolWrapper.dataReceived(self, header.rest)
 
     def _time_out(self) -> None:
-        self._refuse("its PROXY header took too long")
+        self._refuse(Event.PROXY_LATE, "its PROXY header took too long")
 
-    def _refuse(self, why: str) -> None:
-        self.factory.note(self.getPeer(), why)
+    def _refuse(self, event: Event, why: str) -> None:
+        self.factory.refuse(self.getPeer(), event, why)
         self.abortConnection()
 
     def _stop_waiting(self) -> None:
-        self.factory.waiting.discard(self)
+        if self in self.factory.waiting:
+            self.factory.waiting.remove(self)
+            self.factory.count(Event.CONNECTION, -1)
         self._received.clear()
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
@@ -150,12 +154,14 @@ class AnnouncedFactory(WrappingFactory[Announced]):
         deadline: float,
         clock: IReactorTime,
         waiting: set[Announced] | None = None,
+        count: Count = uncounted,
     ) -> None:
         # mypy does not bind the generic parameter of a base class that is called so.
         WrappingFactory.__init__(self, wrapped)  # type: ignore[arg-type]
         self.deadline = deadline
         self.clock = clock
         self.waiting: set[Announced] = set() if waiting is None else waiting
+        self.count = count
         self.when_lost: Callable[[], None] = lambda: None
         self._trusts = trusts
         self._quiet_until = 0.0
@@ -167,7 +173,7 @@ class AnnouncedFactory(WrappingFactory[Announced]):
         if isinstance(addr, (address.IPv4Address, address.IPv6Address)):
             peer = peer_address(addr.host)
             if not self._trusts(peer):
-                self.note(addr, "it is not in trusted_proxies")
+                self.refuse(addr, Event.PROXY_UNTRUSTED, "it is not in trusted_proxies")
                 return None  # the port closes it
         return Announced(self)
 
@@ -176,8 +182,9 @@ class AnnouncedFactory(WrappingFactory[Announced]):
         for connection in list(self.waiting):
             connection.abortConnection()
 
-    def note(self, peer: IAddress, why: str) -> None:
-        """Log that a connection is closed, unless one has been logged a short time ago."""
+    def refuse(self, peer: IAddress, event: Event, why: str) -> None:
+        """Count a connection that is closed, and log it unless one was a short time ago."""
+        self.count(event)
         now = self.clock.seconds()
         if now < self._quiet_until:
             return

@@ -6,6 +6,8 @@ import struct
 from contextlib import suppress
 from typing import Protocol
 
+from ..events import Count, Event
+
 RECEIVE = 64 * 1024
 """How many bytes are taken from a plain socket at once."""
 RECORD = 16 * 1024
@@ -79,12 +81,13 @@ class Plain:
 class Encrypted:
     """TLS on a socket, with memory in between: a record is read with one call of the kernel."""
 
-    def __init__(self, accepted: socket.socket, context: ssl.SSLContext) -> None:
+    def __init__(self, accepted: socket.socket, context: ssl.SSLContext, count: Count) -> None:
         self.has_ended = False
         self.is_clogged = False
         self.is_handshaking = True
         self.fileno = accepted.fileno
-        self.close = accepted.close
+        self._count = count
+        self._is_counted = False
         self._socket = accepted
         self._incoming = ssl.MemoryBIO()
         outgoing = ssl.MemoryBIO()
@@ -107,6 +110,7 @@ class Encrypted:
             if self.is_handshaking:
                 self._tls.do_handshake()
                 self.is_handshaking = False
+                self.end_handshake(Event.HANDSHAKE_DONE)
                 self.flush()
             data = self._decrypt(RECORD)
         except ssl.SSLWantReadError:
@@ -116,6 +120,7 @@ class Encrypted:
         except ssl.SSLZeroReturnError:
             return EOF
         except ssl.SSLError:
+            self.end_handshake(Event.HANDSHAKE_FAILED)
             # The alert that says what is wrong.
             self.flush()
             raise ConnectionAbortedError from None
@@ -173,9 +178,21 @@ class Encrypted:
             self._tls.unwrap()
         self.flush()
 
+    def close(self) -> None:
+        """Close the socket."""
+        self.end_handshake(Event.HANDSHAKE_LEFT)
+        self._socket.close()
+
     def reset(self) -> None:
         """Close; the peer gets a reset."""
+        self.end_handshake(Event.HANDSHAKE_LEFT)
         _reset(self._socket)
+
+    def end_handshake(self, outcome: Event) -> None:
+        """Count how the handshake has ended: what is told first holds."""
+        if not self._is_counted:
+            self._is_counted = True
+            self._count(outcome)
 
 
 def _reset(connected: socket.socket) -> None:

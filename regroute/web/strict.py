@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..answers import Refusal
+from ..answers import Reason, Refusal
 from ..target import parse_host, well_formed
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110 §5.6.2
@@ -64,10 +64,10 @@ def read_head(raw: bytes) -> Head:
     line, *field_lines = raw.removesuffix(END).split(b"\r\n")
     match = _REQUEST_LINE.fullmatch(line)
     if match is None:
-        raise Refusal(400, "the request line is malformed")
+        raise Refusal(400, "the request line is malformed", Reason.REQUEST_LINE)
     method, target, version = match.groups()
     if version not in (b"1.1", b"1.0"):
-        raise Refusal(400, "the version must be HTTP/1.1 or HTTP/1.0")
+        raise Refusal(400, "the version must be HTTP/1.1 or HTTP/1.0", Reason.REQUEST_LINE)
     fields = tuple(_read_field(line) for line in field_lines)
     head = Head(method, well_formed(method, target), version, fields)
     _check_host(head)
@@ -79,8 +79,10 @@ def _read_field(line: bytes) -> tuple[bytes, bytes]:
     match = FIELD_LINE.fullmatch(line)
     if match is None:
         if line[:1] in (b" ", b"\t"):
-            raise Refusal(400, "a field must not be folded over two lines")
-        raise Refusal(400, "a field is malformed: send a token, a colon and printable text")
+            raise Refusal(400, "a field must not be folded over two lines", Reason.FIELD)
+        raise Refusal(
+            400, "a field is malformed: send a token, a colon and printable text", Reason.FIELD
+        )
     return match[1].lower(), match[2].strip(b" \t")
 
 
@@ -88,9 +90,9 @@ def _check_host(head: Head) -> None:
     """RFC 9112 §3.2."""
     hosts = head.lines(b"host")
     if len(hosts) > 1:
-        raise Refusal(400, "Host is given more than once")
+        raise Refusal(400, "Host is given more than once", Reason.HOST)
     if not hosts and head.version == b"1.1":
-        raise Refusal(400, "Host is missing")
+        raise Refusal(400, "Host is missing", Reason.HOST)
     for host in hosts:
         parse_host(host)
 
@@ -99,10 +101,12 @@ def _check_framing(head: Head) -> None:
     """RFC 9112 §6: one way to tell where the body ends, or none."""
     lengths, codings = head.lines(b"content-length"), head.lines(b"transfer-encoding")
     if lengths and codings:
-        raise Refusal(400, "Content-Length and Transfer-Encoding exclude each other")
+        raise Refusal(
+            400, "Content-Length and Transfer-Encoding exclude each other", Reason.FRAMING
+        )
     if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
-        raise Refusal(400, "Content-Length must be one number")
+        raise Refusal(400, "Content-Length must be one number", Reason.FRAMING)
     if codings and (
         head.version == b"1.0" or [coding.lower() for coding in codings] != [b"chunked"]
     ):
-        raise Refusal(400, "Transfer-Encoding must be chunked, in HTTP/1.1")
+        raise Refusal(400, "Transfer-Encoding must be chunked, in HTTP/1.1", Reason.FRAMING)

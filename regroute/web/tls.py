@@ -11,6 +11,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from ..certificates import ByName, Certificate
+from ..events import Count, Event, uncounted
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import (
@@ -140,6 +141,7 @@ class TLSTransport(TLSMemoryBIOProtocol):
     factory: TLSFactory
     _deadline: IDelayedCall | None = None
     _is_handshaking = True
+    _is_late = False  # the handshake took too long
     _has_ended = False  # the client has closed its half
 
     def makeConnection(self, transport: ITransport) -> None:
@@ -150,10 +152,15 @@ class TLSTransport(TLSMemoryBIOProtocol):
     def dataReceived(self, data: bytes) -> None:
         """Go on with the handshake, or with what was encrypted."""
         TLSMemoryBIOProtocol.dataReceived(self, data)
-        if self._is_handshaking and not self.disconnecting:
-            connection = TLSMemoryBIOProtocol.getHandle(self)
-            if connection is not None and connection.get_peer_finished() is not None:
-                self._is_handshaking = False
+        self._look_at_handshake()
+
+    def _look_at_handshake(self) -> None:
+        """See whether the handshake is done by now."""
+        connection = TLSMemoryBIOProtocol.getHandle(self) if self._is_handshaking else None
+        if connection is not None and connection.get_peer_finished() is not None:
+            self._is_handshaking = False
+            self.factory.count(Event.HANDSHAKE_DONE)
+            if not self.disconnecting:
                 self._set_deadline(None)
 
     def loseConnection(self) -> None:
@@ -183,13 +190,30 @@ class TLSTransport(TLSMemoryBIOProtocol):
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """The transport is gone."""
         self._set_deadline(None)
+        self._look_at_handshake()
+        if self._is_handshaking:
+            self.factory.count(self._end_of_handshake())
         TLSMemoryBIOProtocol.connectionLost(self, reason)
+
+    def _end_of_handshake(self) -> Event:
+        if self._is_late:
+            return Event.HANDSHAKE_LATE
+        why: Failure | None = self._reason
+        is_fault = why is not None and why.check(SSL.ZeroReturnError) is None
+        return Event.HANDSHAKE_FAILED if is_fault else Event.HANDSHAKE_LEFT
+
+    def _time_out(self) -> None:
+        if self._is_handshaking:
+            self._is_late = True
+        else:
+            self.factory.count(Event.LINGER)
+        TLSMemoryBIOProtocol.abortConnection(self)
 
     def _set_deadline(self, seconds: float | None) -> None:
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
         later = self.factory.clock.callLater
-        self._deadline = None if seconds is None else later(seconds, self.abortConnection)
+        self._deadline = None if seconds is None else later(seconds, self._time_out)
 
 
 class TLSFactory(TLSMemoryBIOFactory):
@@ -197,6 +221,13 @@ class TLSFactory(TLSMemoryBIOFactory):
 
     protocol = TLSTransport
 
-    def __init__(self, tls: ServerTLS, wrapped: IProtocolFactory, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        tls: ServerTLS,
+        wrapped: IProtocolFactory,
+        clock: IReactorTime,
+        count: Count = uncounted,
+    ) -> None:
         TLSMemoryBIOFactory.__init__(self, tls, False, wrapped, clock)
         self.clock = clock
+        self.count = count

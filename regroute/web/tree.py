@@ -11,10 +11,11 @@ from twisted.web import server
 from twisted.web.http import Request, datetimeToString
 from twisted.web.resource import Resource
 
-from ..access_log import Again, Entry
-from ..answers import Refusal, refuse
+from ..access_log import Again, Entry, entry_of
+from ..answers import Reason, Refusal, refuse
 from ..clients import peer_address
 from ..config.schema import Limits
+from ..events import Count, Event, uncounted
 from ..networks.spans import Address
 from ..respond import Lines, Response, respond
 from ..rules import RuleSet
@@ -68,35 +69,9 @@ class Front(Resource):
             return respond(self._rules(), peer, request.method, request.uri, lines)
         except Exception:
             _log.failure("no answer to {method} {uri}", method=request.method, uri=request.uri)
-            answer = refuse(500, "internal error", under_v2=means_v2(request.uri))
+            under_v2 = means_v2(request.uri)
+            answer = refuse(500, "internal error", under_v2=under_v2, reason=Reason.INTERNAL)
             return Response(answer, client=None)
-
-
-def entry_of(
-    response: Response, method: bytes, target: bytes, lines: Lines, version: bytes
-) -> Entry:
-    """What is recorded of a response, but for its time and duration."""
-    answer = response.answer
-
-    def text(name: bytes) -> str:
-        return b", ".join(lines(name)).decode("latin-1")
-
-    return Entry(
-        time=0.0,
-        client=response.client,
-        method=method,
-        host=text(b"host"),
-        path=target,
-        status=answer.status,
-        rule=answer.rule,
-        registry=answer.registry,
-        location=answer.location,
-        user_agent=text(b"user-agent"),
-        microseconds=0,
-        version=version,
-        size=0 if method == b"HEAD" else len(answer.body),
-        referer=text(b"referer"),
-    )
 
 
 class Guest(Protocol):
@@ -116,7 +91,8 @@ class Site(server.Site):
     """The factory of all listeners' connections.
 
     `rules` and `limits` are those in force when they are asked for; `room` is how many connections
-    the process has descriptors for. `when_room` is called when there is room for another one.
+    the process has descriptors for. `when_room` is called when there is room for another one;
+    `count` is told what happens besides requests.
     """
 
     displayTracebacks = False
@@ -130,6 +106,7 @@ class Site(server.Site):
         is_recording: Callable[[], bool],
         room: int,
         reactor: IReactorTime,
+        count: Count = uncounted,
     ) -> None:
         front = Front(rules, record, reactor)
         server.Site.__init__(self, front, reactor=reactor, parsePOSTFormSubmission=False)
@@ -137,6 +114,7 @@ class Site(server.Site):
         # What has been accepted but is no connection of ours yet; it needs room as well.
         self.waiting: set[Announced] = set()
         self.limits = limits
+        self.count = count
         self.record = record
         self.is_recording = is_recording
         self.remember: Callable[[Entry], Again] = self._record_again
@@ -188,12 +166,15 @@ class Site(server.Site):
     def add(self, connection: Guest) -> None:
         """Count a connection in."""
         self.connections.add(connection)
+        self.count(Event.CONNECTION)
         if self._is_draining:
             connection.drain()
 
     def discard(self, connection: Guest) -> None:
         """Count a connection out."""
-        self.connections.discard(connection)
+        if connection in self.connections:
+            self.connections.remove(connection)
+            self.count(Event.CONNECTION, -1)
         if self._emptied is not None:
             self._check_emptied()
         if self.is_awaited:
@@ -220,6 +201,7 @@ class Site(server.Site):
     def abort(self) -> None:
         """Close every connection at once."""
         for connection in list(self.connections):
+            self.count(Event.DRAIN)
             connection.abort()
 
     def _check_emptied(self) -> None:

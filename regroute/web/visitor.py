@@ -9,6 +9,7 @@ from select import EPOLLIN
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeAlias
 
+from ..events import Event
 from .connection import PROXY_IDLE_TIME
 from .lane_tls import LaneTLS
 from .memory import Served
@@ -123,6 +124,7 @@ class Visitor:
         if self.patience < PROXY_IDLE_TIME and self._lane.trusts(self.name):
             self.patience = PROXY_IDLE_TIME
         else:
+            self._lane.count(Event.IDLE)
             self._lane.close(self)
 
     def drain(self) -> None:
@@ -149,7 +151,7 @@ class EncryptedVisitor(Visitor):
         self, lane: Lane, accepted: socket.socket, name: Name, patience: float, tls: LaneTLS
     ) -> None:
         super().__init__(lane, accepted, name, patience)
-        self._encrypted = Encrypted(accepted, tls.context())
+        self._encrypted = Encrypted(accepted, tls.context(), lane.count)
         self._receive = self._encrypted.receive
         self._send = self._encrypted.send
 
@@ -180,10 +182,11 @@ class EncryptedVisitor(Visitor):
         if not self._encrypted.is_handshaking:
             super().sweep(now)
         elif now - self.seen >= HANDSHAKE_TIME:
+            self._encrypted.end_handshake(Event.HANDSHAKE_LATE)
             self._lane.close(self)
 
     def close(self) -> None:
         """Tell the client, and close."""
         with suppress(OSError):
             self._encrypted.shut()
-        self.socket.close()
+        self._encrypted.close()

@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from regroute.events import Count, uncounted
 from regroute.networks.spans import Address
 from regroute.web.proxy_protocol import Announced, AnnouncedFactory
 
@@ -73,9 +74,15 @@ def knows_half_closes(protocol: Announced) -> bool:
 class Bed:
     """A factory behind the PROXY protocol, and connections to it."""
 
-    def __init__(self, wrapped: IProtocolFactory, trusts: Callable[[Address], bool], clock: Clock):
+    def __init__(
+        self,
+        wrapped: IProtocolFactory,
+        trusts: Callable[[Address], bool],
+        clock: Clock,
+        count: Count = uncounted,
+    ):
         self.clock = clock
-        self.factory = AnnouncedFactory(wrapped, trusts, DEADLINE, clock)
+        self.factory = AnnouncedFactory(wrapped, trusts, DEADLINE, clock, count=count)
 
     def connect(self, peer: IAddress = PROXY) -> Wire:
         protocol = self.factory.buildProtocol(peer)

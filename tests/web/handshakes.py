@@ -21,6 +21,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from regroute.events import Count, uncounted
 from regroute.web.tls import ServerTLS, TLSFactory, TLSTransport
 
 from ..issuers import Issuer, pem
@@ -86,11 +87,14 @@ def trust(issuer: Issuer, version: ssl.TLSVersion | None = None) -> ssl.SSLConte
 
 
 def accept(
-    tls: ServerTLS, clock: Clock, application: type[Application] = Application
+    tls: ServerTLS,
+    clock: Clock,
+    application: type[Application] = Application,
+    count: Count = uncounted,
 ) -> TLSTransport:
     """The server's side of a connection that has just been accepted."""
     factory: IProtocolFactory = Factory.forProtocol(application)
-    server = TLSFactory(tls, factory, clock).buildProtocol(None)
+    server = TLSFactory(tls, factory, clock, count).buildProtocol(None)
     assert isinstance(server, TLSTransport)
     server.makeConnection(StringTransport(lenient=True))
     return server

@@ -22,7 +22,7 @@ from regroute.web.lane import Lane
 from regroute.web.lane_tls import LaneTLS
 from regroute.web.tree import Site
 
-from ..making import site_of
+from ..making import Books, site_of
 from .memory import SEED_RULES, Turns
 
 _T = TypeVar("_T")
@@ -51,8 +51,12 @@ class Laned:
     def __init__(self, rules: RuleSet = SEED_RULES, limits: Limits | None = None) -> None:
         self.rules = rules
         self.clock = LaneClock()
-        self.entries: list[Entry] = []
-        self.site: Site = site_of(lambda: self.rules, self.clock, self.entries.append, limits)
+        self.books = Books()
+        self.entries = self.books.entries
+        self.site: Site = site_of(
+            lambda: self.rules, self.clock, self.books.record, limits, count=self.books.tally.count
+        )
+        self.site.remember = self.books.remember
         self.lane = Lane(self.site, cast("Reactor", self.clock))
         self.lane.start()
         self._listening = socket.create_server(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""The law of the lane: it sends, ends and records what the tree does, for the same bytes."""
+"""The law of the lane: for the same bytes it sends, ends, records and counts what the tree does."""
 
 import random
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
-from regroute.access_log import Entry
+from regroute.events import Event
 from regroute.web.lane_tls import LaneTLS
 
 from ..issuers import new_root
-from ..making import site_of
+from ..making import Books, site_of
 from .handshakes import trust
 from .lanes import TLSTalker, laned, lines_of
 from .memory import Client, Turns, rules_of
@@ -152,9 +152,9 @@ def test_the_lane_sends_ends_and_records_what_the_tree_does(
     header: str, conversations: list[tuple[str, list[bytes], bool]]
 ) -> None:
     rules = RULE_SETS[header]
-    entries: list[Entry] = []
+    books = Books()
     clock = Turns()
-    site = site_of(lambda: rules, clock, entries.append)
+    site = site_of(lambda: rules, clock, books.record, count=books.tally.count)
     with laned(rules) as bed:
         for peer, sent, is_early in conversations:
             client = Client(site=site, peer=peer)
@@ -167,7 +167,8 @@ def test_the_lane_sends_ends_and_records_what_the_tree_does(
             talker.end()
             seen.append(Seen(without_interim(talker.received), talker.fate == "open"))
             assert seen == expected
-            assert bed.lines() == lines_of(entries)
+            assert bed.lines() == lines_of(books.entries)
+            assert bed.books.counts() == books.counts()
         assert not bed.site.connections
         assert not bed.lane.visitors
 
@@ -181,7 +182,12 @@ def test_over_tls_it_is_the_same(
     header: str, peer: str, sent: list[bytes], is_notified: bool
 ) -> None:
     rules = RULE_SETS[header]
-    expected = by_tree(Client(rules, peer=peer), sent)
+    books = Books()
+    clock = Turns()
+    site = site_of(lambda: rules, clock, books.record, count=books.tally.count)
+    site_client = Client(site=site, peer=peer)
+    site_client.clock = clock
+    expected = by_tree(site_client, sent)
     with laned(rules) as bed:
         client = TLSTalker(bed.connect(peer, tls=TLS), trust(ROOT), "a.example").shake_hands()
         client.send(*sent)
@@ -195,6 +201,9 @@ def test_over_tls_it_is_the_same(
         seen.append(Seen(without_interim(client.received), not client.has_ended))
         assert seen == expected
         assert not bed.site.connections
+        counts = bed.books.counts()
+        assert counts.pop(Event.HANDSHAKE_DONE.value) == 1
+        assert counts == books.counts()
 
 
 TLS = LaneTLS([ROOT.issue("a.example")], Clock())
@@ -214,9 +223,9 @@ def test_heads_answered_before_are_answered_the_same_again(seed: int) -> None:
         for close in (b"close", b"keep-alive")
     ]
     peers = ["127.0.0.1", "127.0.0.2", "10.1.2.3", "192.168.0.1", "192.168.0.2", "192.0.2.10"]
-    entries: list[Entry] = []
+    books = Books()
     clock = Turns()
-    site = site_of(lambda: rules, clock, entries.append)
+    site = site_of(lambda: rules, clock, books.record, count=books.tally.count)
     with laned(rules) as bed:
         for _ in range(300):
             peer, sent = chance.choice(peers), [chance.choice(requests)]
@@ -225,5 +234,6 @@ def test_heads_answered_before_are_answered_the_same_again(seed: int) -> None:
             talker = bed.connect(peer, sent[0])
             talker.end()
             assert by_tree(client, sent)[1] == Seen(talker.received, False)
-        assert bed.lines() == lines_of(entries)
+        assert bed.lines() == lines_of(books.entries)
+        assert bed.books.counts() == books.counts()
         assert bed.lane.memory.count > 50
