@@ -8,16 +8,19 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
+from .admin.service import Admin
 from .certificates import Certificate
 from .check import Checked
 from .compile import rule_name
 from .config.faults import Faulty
 from .config.schema import Config, Limits
-from .load import load
+from .load import Contents, load
+from .outcome import Outcome
 from .recorder import Recorder
 from .rules import RuleSet
 from .service import Serving
 from .systemd import Supervised
+from .watch import Watch
 
 _log = Logger()
 
@@ -28,8 +31,10 @@ class Current:
     A request that began under the old rules ends under them, for it holds what it got.
     """
 
-    def __init__(self, checked: Checked) -> None:
+    def __init__(self, checked: Checked, files: Contents | None = None) -> None:
         self.checked = checked
+        self.files: Contents = files or {}
+        """What the last load has read, also if it was in vain."""
 
     def rules(self) -> RuleSet:
         """The rules in force now."""
@@ -50,25 +55,36 @@ class Reload:
     serving: Serving
     recorder: Recorder
     supervised: Supervised
+    admin: Admin
+    watch: Watch
 
-    def reload(self) -> None:
+    def reload(self) -> Outcome:
         """Read, check and swap; a fault changes nothing and is logged as `check` prints it."""
         self.supervised.reloading()
         self.recorder.reopen()
-        state = "the reload has failed: the old rules stay in force"
+        outcome = Outcome("the reload has failed: the old rules stay in force")
         try:
-            state = self._replace()
+            outcome = self._replace()
         except Faulty as faulty:
             for fault in faulty.faults:
                 _log.error("{fault}", fault=str(fault))
             state = f"{self.shown} is not reloaded: the old rules stay in force"
+            outcome = Outcome(state, faults=faulty.faults)
             _log.error("{state}", state=state)
         finally:
-            self.supervised.ready(state)
+            self.supervised.ready(outcome.state)
+            self.watch.follow()
+        return outcome
 
-    def _replace(self) -> str:
-        checked = load(self.path, self.shown)
+    def _replace(self) -> Outcome:
+        read: dict[Path, bytes | None] = {}
+        try:
+            checked = load(self.path, self.shown, read)
+        finally:
+            self.current.files = read
         with ExitStack() as undo:
+            place = self.admin.open(checked)
+            undo.callback(place.close)
             opened = self.serving.open(checked)
             undo.callback(opened.close)
             sink = self.recorder.open(checked)
@@ -76,11 +92,13 @@ class Reload:
         before, self.current.checked = self.current.checked, checked
         self.serving.apply(checked, opened)
         self.recorder.apply(checked, sink)
+        self.admin.apply(checked, place)
         log_warnings(checked)
         settle()
-        state = f"reloaded {self.shown}: {describe_changes(before, checked)}"
-        _log.info("{state}", state=state)
-        return state
+        changes = describe_changes(before, checked)
+        outcome = Outcome(f"reloaded {self.shown}: {changes}", changes)
+        _log.info("{state}", state=outcome.state)
+        return outcome
 
 
 def settle() -> None:

@@ -8,6 +8,7 @@ import pytest
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
+from regroute.admin.service import Admin
 from regroute.check import Checked
 from regroute.config.faults import Faulty
 from regroute.load import load
@@ -15,6 +16,7 @@ from regroute.recorder import Recorder
 from regroute.reload import Current, Reload, describe_changes
 from regroute.service import Opened, Serving
 from regroute.systemd import Supervised
+from regroute.watch import Watch
 
 ONE = "rules: [{name: one, to: 'https://one.example'}]"
 TWO = "rules: [{name: two, to: 'https://two.example'}]"
@@ -60,6 +62,9 @@ class Follower:
     def reloading(self) -> None:
         self.told.append("reloading")
 
+    def follow(self) -> None:
+        self.told.append("follow")
+
     def ready(self, state: str) -> None:
         self.told.append(f"ready: {state}")
 
@@ -76,6 +81,8 @@ def reload(
         cast("Serving", follower),
         cast("Recorder", follower),
         cast("Supervised", follower),
+        cast("Admin", follower),
+        cast("Watch", follower),
     ).reload()
     return follower.told
 
@@ -96,7 +103,7 @@ def test_a_good_file_is_swapped_in_whole(file: Path, logged: list[str]) -> None:
     assert [rule.name for rule in before.rules] == ["one"]
     state = "reloaded etc/rules.yaml: rule two added, rule one removed"
     assert logged == [f"info: {state}"]
-    assert told == ["reloading", "reopen", "apply two", "apply two", f"ready: {state}"]
+    assert told == ["reloading", "reopen", *["apply two"] * 3, f"ready: {state}", "follow"]
 
 
 FAULTY = {
@@ -119,7 +126,7 @@ def test_a_faulty_file_changes_nothing_and_each_fault_is_logged(
     told = reload(current, file)
     assert current.checked is before
     state = "rules.yaml is not reloaded: the old rules stay in force"
-    assert told == ["reloading", "reopen", f"ready: {state}"]
+    assert told == ["reloading", "reopen", f"ready: {state}", "follow"]
     with pytest.raises(Faulty) as faulty:
         load(file, "rules.yaml")
     assert logged == [

@@ -31,9 +31,10 @@ class TcpPlace:
 
 @dataclass(frozen=True)
 class UnixPlace:
-    """The path of a Unix socket."""
+    """The path of a Unix socket, and who may connect to it."""
 
     path: str
+    mode: int = 0o666
 
     def __str__(self) -> str:
         return self.path
@@ -73,8 +74,8 @@ def open_sockets(
     match place:
         case TcpPlace(port=port, host=host):
             opened = _open_tcp(port, host, beside)
-        case UnixPlace(path=path):
-            opened = _open_unix(path)
+        case UnixPlace(path=path, mode=mode):
+            opened = _open_unix(path, mode)
         case PassedPlace(name=name):
             if name not in passed:
                 known = ", ".join(sorted(passed)) or "none at all"
@@ -129,8 +130,8 @@ def _bind(host: str, port: int, *, shared: bool) -> socket.socket:
     return bound
 
 
-def _open_unix(path: str) -> socket.socket:
-    """A Unix socket for everyone to connect to; one that nobody listens to any more is replaced."""
+def _open_unix(path: str, mode: int) -> socket.socket:
+    """A Unix socket; one that nobody listens to any more is replaced."""
     opened = socket.socket(socket.AF_UNIX)
     try:
         try:
@@ -140,7 +141,7 @@ def _open_unix(path: str) -> socket.socket:
                 raise
             Path(path).unlink()
             opened.bind(path)
-        os.chmod(path, 0o666)
+        os.chmod(path, mode)
         opened.listen(BACKLOG)
     except OSError:
         opened.close()
