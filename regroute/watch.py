@@ -26,9 +26,10 @@ QUIET_TIME = 0.2
 """How long nothing must happen before the files are looked at, in seconds."""
 LONGEST_TIME = 1.0
 """How long that may be put off by what goes on happening, in seconds."""
-ABSENCE_TIME = 1.0
-"""How long a file that was there must be missing before that counts as a change, in seconds: some
-programs remove a file before they write it anew."""
+SETTLE_TIME = 1.0
+"""How long a file that was there may be missing, and how long the files may differ from one look to
+the next, before they are taken as they are, in seconds: some programs remove a file before they
+write it anew, and some write slowly."""
 
 _LIMITS = {
     errno.EMFILE: "raise the sysctl fs.inotify.max_user_instances",
@@ -76,7 +77,8 @@ class Watch(Service):
         self._notifier: Notifier | None = None
         self._look_call: IDelayedCall | None = None
         self._moved_since: float | None = None  # when what goes on has begun
-        self._missing_since: float | None = None
+        self._seen: Contents | None = None  # what was different the last time
+        self._unsettled_since: float | None = None
         self._is_reloading = False
         self._complaints: set[str] = set()
 
@@ -110,11 +112,15 @@ class Watch(Service):
             self._notifier.close()
             self._notifier = None
         self._put_off(None)
-        self._moved_since = self._missing_since = None
+        self._moved_since = None
+        self._settle()
         self._complaints.clear()
 
     def hear(self) -> None:
         """Something has happened: look when it is over."""
+        if self._unsettled_since is not None:
+            # It is looked at again and again.
+            return
         now = self._reactor.seconds()
         if self._moved_since is None:
             self._moved_since = now
@@ -135,24 +141,28 @@ class Watch(Service):
         known = self._files()
         found = look(known)
         if found == known:
-            self._missing_since = None
+            self._settle()
         elif not self._is_settling(known, found):
-            self._missing_since = None
+            self._settle()
             self._is_reloading = True
             maybeDeferred(self._reload).addErrback(_log_failure).addCallback(self._go_on)
 
     def _is_settling(self, known: Contents, found: Contents) -> bool:
-        """Whether a file has been missing for so short a time that it may be about to come."""
-        if not any(found[path] is None and known[path] is not None for path in known):
-            return False
+        """Whether someone may be in the midst of changing the files; then they are seen again."""
+        is_there = all(found[path] is not None or known[path] is None for path in known)
+        is_at_rest = found == self._seen
+        self._seen = found
         now = self._reactor.seconds()
-        if self._missing_since is None:
-            self._missing_since = now
-        rest = self._missing_since + ABSENCE_TIME - now
-        if rest <= 0:
+        if self._unsettled_since is None:
+            self._unsettled_since = now
+        rest = self._unsettled_since + SETTLE_TIME - now
+        if rest <= 0 or (is_there and is_at_rest):
             return False
-        self._put_off(rest)
+        self._put_off(min(QUIET_TIME, rest))
         return True
+
+    def _settle(self) -> None:
+        self._seen = self._unsettled_since = None
 
     def _go_on(self, result: object) -> None:
         self._is_reloading = False
