@@ -7,7 +7,7 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred
 
 from regroute.admin.site import Site
-from regroute.admin.subject import Subject
+from regroute.admin.subject import Exposition, Subject
 from regroute.life import Life
 from regroute.outcome import Outcome, Past
 from regroute.reactor import Reactor
@@ -41,6 +41,7 @@ class Bed:
     connections: int = 0
     workers: Sequence[Mapping[str, Any]] = ()
     accepted: list[str] = field(default_factory=list)
+    exposition: Exposition | None = None
 
     def __post_init__(self) -> None:
         self.clock.advance(1_700_000_000)
@@ -50,7 +51,7 @@ class Bed:
             file="rules.yaml",
             life=self.life,
             checked=lambda: self.checked,
-            exposition=self._exposition,
+            exposition=self.exposition or self._exposition,
             reload=self._reload,
             last_reload=lambda: self.last,
             connections=lambda: self.connections,
