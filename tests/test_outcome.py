@@ -1,14 +1,9 @@
 """Reloads one after another: who gets whose outcome."""
 
-from collections.abc import Iterator
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
-from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
-from zope.interface import implementer
 
 from regroute.config.faults import Fault
 from regroute.outcome import Outcome, Past, Reloads
@@ -90,29 +85,13 @@ def test_the_last_outcome_is_kept_with_its_time() -> None:
     assert bed.reloads.last == Past(Outcome("reloaded", "1"), 5.0)
 
 
-@pytest.fixture
-def failures() -> Iterator[list[LogEvent]]:
-    """The failures that are logged while a test runs."""
-    events: list[LogEvent] = []
-
-    @implementer(ILogObserver)
-    def observe(event: LogEvent) -> None:
-        events.append(event)
-
-    globalLogPublisher.addObserver(observe)
-    yield events
-    globalLogPublisher.removeObserver(observe)
-
-
-def test_a_reload_that_breaks_is_an_outcome_too_and_is_logged_once(
-    failures: list[LogEvent],
-) -> None:
+def test_a_reload_that_breaks_is_an_outcome_too_and_is_logged(logged: list[str]) -> None:
     reloads = Reloads(lambda: fail(RuntimeError("broken")), Clock())
     got: list[Outcome] = []
     for _ in range(2):
         reloads.ask().addCallback(got.append)
     assert [(each.result, each.faults) for each in got] == [("failed", ())] * 2
-    assert [event["log_failure"].getErrorMessage() for event in failures] == ["broken"] * 2
+    assert logged == ["critical: the reload has failed"] * 2
 
 
 def test_an_outcome_has_failed_unless_there_are_changes_even_if_they_are_none() -> None:

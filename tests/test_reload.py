@@ -1,12 +1,9 @@
 """What a reload replaces, and what it says about it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
 import pytest
-from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
-from zope.interface import implementer
 
 from regroute.admin.service import Admin
 from regroute.check import Checked
@@ -20,20 +17,6 @@ from regroute.watch import Watch
 
 ONE = "rules: [{name: one, to: 'https://one.example'}]"
 TWO = "rules: [{name: two, to: 'https://two.example'}]"
-
-
-@pytest.fixture
-def logged() -> Iterator[list[str]]:
-    """The lines that are logged while a test runs."""
-    lines: list[str] = []
-
-    @implementer(ILogObserver)
-    def observe(event: LogEvent) -> None:
-        lines.append(f"{event['log_level'].name}: {formatEvent(event)}")
-
-    globalLogPublisher.addObserver(observe)
-    yield lines
-    globalLogPublisher.removeObserver(observe)
 
 
 @pytest.fixture

@@ -2,15 +2,12 @@
 
 import errno
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
-from zope.interface import implementer
 
 from regroute.inotify import Names
 from regroute.load import look
@@ -95,20 +92,6 @@ class Bed:
 @pytest.fixture
 def bed(tmp_path: Path) -> Bed:
     return Bed(tmp_path)
-
-
-@pytest.fixture
-def logged() -> Iterator[list[str]]:
-    """The lines that are logged while a test runs."""
-    lines: list[str] = []
-
-    @implementer(ILogObserver)
-    def observe(event: LogEvent) -> None:
-        lines.append(f"{event['log_level'].name}: {formatEvent(event)}")
-
-    globalLogPublisher.addObserver(observe)
-    yield lines
-    globalLogPublisher.removeObserver(observe)
 
 
 def test_a_change_is_one_reload_when_it_has_been_quiet(bed: Bed) -> None:

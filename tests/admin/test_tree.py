@@ -100,7 +100,7 @@ def test_metrics_are_in_the_format_that_is_asked_for(bed: Bed) -> None:
     assert answer.body == b"a_total 1\n"
 
 
-def test_what_breaks_is_told_and_ends_no_connection(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_breaks_is_told_and_ends_no_connection(logged: list[str]) -> None:
     def broken(accept: str) -> tuple[str, bytes]:
         raise RuntimeError("broken")
 
@@ -110,7 +110,7 @@ def test_what_breaks_is_told_and_ends_no_connection(capsys: pytest.CaptureFixtur
         client.wire.written.clear()
         client.send(b"GET /" + page + b" HTTP/1.1\r\nHost: [::1]\r\n\r\n")
         assert client.answer().status == status
-    assert "the admin listener has no answer" in capsys.readouterr().err
+    assert logged == ["critical: the admin listener has no answer"]
 
 
 # Explanations.
