@@ -8,8 +8,9 @@ from typing import NoReturn
 
 import click
 
+from .admin.client import NoAnswer, ask_to_reload, find_socket
 from .check import Checked
-from .config.faults import Faulty
+from .config.faults import Faulty, one_line
 from .config.schema import Config
 from .explain import explain as explain_request
 from .load import load
@@ -118,6 +119,50 @@ def hosts(config: Path) -> None:
 def _authority(url: str) -> str:
     """The host, with its port if it has one, of a URL that has been checked."""
     return re.split("[/?#]", url.partition("://")[2], maxsplit=1)[0]
+
+
+@main.command()
+@_CONFIG
+@click.option(
+    "--socket",
+    type=click.Path(path_type=Path),
+    help="The daemon's admin socket, instead of the one that CONFIG names.",
+)
+def reload(config: Path, socket: Path | None) -> None:
+    """Let the daemon that runs by CONFIG reload, and print what has come of it.
+
+    Exits 1 if there are faults: then the old rules stay in force. Exits 2 if there is no daemon to
+    be asked. It is asked on its admin socket (`admin: {unix: PATH}`).
+    """
+    try:
+        outcome = ask_to_reload(socket or _admin_socket(config))
+    except NoAnswer as failure:
+        click.echo(str(failure), err=True)
+        raise SystemExit(2) from None
+    if outcome.changes is not None:
+        click.echo(f"{config}: reloaded: {one_line(outcome.changes)}")
+        return
+    for fault in outcome.faults:
+        click.echo(str(fault))
+    count = len(outcome.faults)
+    what = f"{count} {_plural('fault', count)}" if count else "failed, see the daemon's log"
+    click.echo(f"{what}: the old rules stay in force", err=True)
+    raise SystemExit(1)
+
+
+def _admin_socket(config: Path) -> Path:
+    try:
+        text = config.read_bytes().decode("utf-8", "replace")
+    except OSError as error:
+        raise NoAnswer(
+            f"cannot read {config}: {error.strerror}: name the daemon's socket with --socket"
+        ) from None
+    if (found := find_socket(text)) is None:
+        raise NoAnswer(
+            f"{config} names no admin socket that can be found: write admin: {{unix: PATH}} "
+            "into it and restart the daemon, or name its socket with --socket"
+        )
+    return config.parent / found
 
 
 @main.command()

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import TypeAlias
 from .check import Checked, Files, check
 from .config.faults import Fault, Faulty
 
+Contents: TypeAlias = Mapping[Path, bytes | None]
+"""Files with what is in them, None for those that cannot be read."""
 Content: TypeAlias = bytes | tuple[int, str]
 """What a file holds, or the number and the words of the error for which it cannot be read."""
 
@@ -42,6 +45,11 @@ class Origin:
             raise OSError(*content)
         return content
 
+    @property
+    def contents(self) -> Contents:
+        """What has been read."""
+        return _readable(self.files)
+
     @staticmethod
     def _missing() -> Content:
         return errno.ENOENT, os.strerror(errno.ENOENT)
@@ -69,6 +77,15 @@ def load_from(origin: Origin) -> Checked:
         show=lambda name: str(Path(file).parent / name),
     )
     return check(text, file, files, origin.read_at)
+
+
+def look(paths: Iterable[Path]) -> dict[Path, bytes | None]:
+    """What is in these files now, as a load would read them."""
+    return _readable({path: _content(path) for path in paths})
+
+
+def _readable(files: Mapping[Path, Content]) -> dict[Path, bytes | None]:
+    return {path: None if isinstance(each, tuple) else each for path, each in files.items()}
 
 
 def _content(path: Path) -> Content:

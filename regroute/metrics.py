@@ -6,7 +6,7 @@ The names are fixed: programs read them. `docs/metrics.md` says what each of the
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import version
 
@@ -26,6 +26,7 @@ from .answers import Reason
 from .check import Checked
 from .counters import OVERFLOW, Counters
 from .events import Event
+from .outcome import History
 from .tally import BOUNDS, BUCKETS, MICROSECONDS, REQUESTS
 
 _MICRO = 1e6  # a second
@@ -40,23 +41,6 @@ _OTHER_LIMITS: Mapping[str, Sequence[Reason | Event]] = {
 
 
 @dataclass(frozen=True)
-class Reloads:
-    """How reloads have gone. `last_success`, in seconds since the epoch, begins as the start's."""
-
-    last_success: float
-    succeeded: int = 0
-    failed: int = 0
-
-    def success(self, now: float) -> "Reloads":
-        """After one more that has taken force."""
-        return replace(self, last_success=now, succeeded=self.succeeded + 1)
-
-    def failure(self) -> "Reloads":
-        """After one more that has changed nothing."""
-        return replace(self, failed=self.failed + 1)
-
-
-@dataclass(frozen=True)
 class Facts:
     """What is to be told besides counts.
 
@@ -65,7 +49,7 @@ class Facts:
     """
 
     config_hash: str
-    reloads: Reloads
+    reloads: History
     certificates: Mapping[str, datetime] = field(default_factory=dict)
     """When each name's certificate expires."""
     networks: Mapping[str, int] = field(default_factory=dict)
@@ -77,14 +61,13 @@ class Facts:
     def of(
         cls,
         checked: Checked,
-        config_hash: str,
-        reloads: Reloads,
+        reloads: History,
         workers: int = 1,
         worker_restarts: int = 0,
     ) -> "Facts":
         """The facts of the configuration in force."""
         return cls(
-            config_hash,
+            checked.sha256,
             reloads,
             _expiries(checked),
             {name: len(ranges.spans) for name, ranges in checked.networks.items()},
@@ -140,6 +123,11 @@ class Metrics:
         yield from _event_metrics(totals)
         yield from _facts_metrics(self._facts())
         yield InfoMetricFamily("regroute_build", "What the daemon is made of.", self._build)
+
+
+def connections(blocks: Iterable[Counters]) -> int:
+    """How many connections are open."""
+    return _Totals.of(blocks).value(*Event.CONNECTION.value)
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from .admin.service import Admin
 from .certificates import Certificate
 from .check import Checked
 from .compile import rule_name
-from .config.faults import Fault, Faulty
+from .config.faults import Faulty
 from .config.schema import Config
 from .listeners import Listeners
 from .load import Origin, load_from
+from .outcome import Outcome
 from .server import Servers
 from .systemd import Supervised
+from .watch import Watch
 
 _log = Logger()
 
@@ -32,88 +35,61 @@ class Current:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of a reload, in one line; with faults, the old rules are still in force."""
-
-    state: str
-    faults: tuple[Fault, ...] = ()
-    is_success: bool = True
-
-
 class Reload:
-    """Replaces the configuration in force by what is in its file now."""
+    """How the configuration in force is replaced by what is in its file now."""
 
-    def __init__(
-        self,
-        current: Current,
-        listeners: Listeners,
-        servers: Servers,
-        supervised: Supervised,
-    ) -> None:
-        self._current = current
-        self._listeners = listeners
-        self._servers = servers
-        self._supervised = supervised
-        self._is_running = False
-        self._waiting: list[Deferred[Outcome]] = []
+    current: Current
+    listeners: Listeners
+    servers: Servers
+    supervised: Supervised
+    admin: Admin
+    watch: Watch
 
     def reload(self) -> Deferred[Outcome]:
         """Read, check and swap; a fault changes nothing and is logged as `check` prints it.
 
-        Whoever asks while a reload is under way gets the outcome of one that begins afterwards.
+        One at a time: see `outcome.Reloads`.
         """
-        asked: Deferred[Outcome] = Deferred()
-        self._waiting.append(asked)
-        if not self._is_running:
-            self._begin()
-        return asked
+        return Deferred.fromCoroutine(self._reload())
 
-    def _begin(self) -> None:
-        self._is_running = True
-        waiting, self._waiting = self._waiting, []
-
-        def tell(outcome: Outcome) -> None:
-            self._is_running = False
-            for asked in waiting:
-                asked.callback(outcome)
-            if self._waiting and not self._is_running:
-                self._begin()
-
-        Deferred.fromCoroutine(self._run()).addCallback(tell)
-
-    async def _run(self) -> Outcome:
-        self._supervised.reloading()
-        self._servers.reopen()
-        shown = self._current.origin.shown
+    async def _reload(self) -> Outcome:
+        self.supervised.reloading()
+        self.servers.reopen()
+        shown = self.current.origin.shown
         failure = f"{shown} is not reloaded: the old rules stay in force"
         try:
-            outcome = Outcome(f"reloaded {shown}: {await self._replace()}")
+            changes = await self._replace()
+            outcome = Outcome(f"reloaded {shown}: {changes}", changes)
             _log.info("{state}", state=outcome.state)
         except Faulty as faulty:
             for fault in faulty.faults:
                 _log.error("{fault}", fault=str(fault))
             _log.error("{state}", state=failure)
-            outcome = Outcome(failure, faulty.faults, is_success=False)
+            outcome = Outcome(failure, faults=faulty.faults)
         except Exception:
             _log.failure("{state}", state=failure)
-            outcome = Outcome(failure, is_success=False)
-        self._supervised.ready(outcome.state)
+            outcome = Outcome(failure)
+        self.supervised.ready(outcome.state)
+        self.watch.follow()
         return outcome
 
     async def _replace(self) -> str:
-        before = self._current.origin
-        origin = self._current.tried = Origin.on_disk(before.path, before.shown)
+        before = self.current.origin
+        origin = self.current.tried = Origin.on_disk(before.path, before.shown)
         checked = load_from(origin)
         with ExitStack() as undo:
-            opened = self._listeners.open(checked)
+            place = self.admin.open(checked)
+            undo.callback(place.close)
+            opened = self.listeners.open(checked)
             undo.callback(opened.close)
-            undo.callback(self._servers.abandon)
-            await self._servers.prepare(checked, origin, opened)
+            undo.callback(self.servers.abandon)
+            await self.servers.prepare(checked, origin, opened)
             undo.pop_all()
-        changes = describe_changes(self._current.checked, checked)
-        self._current.checked, self._current.origin = checked, origin
-        self._servers.commit()
-        self._listeners.apply(checked, opened)
+        changes = describe_changes(self.current.checked, checked)
+        self.current.checked, self.current.origin = checked, origin
+        self.servers.commit()
+        self.listeners.apply(checked, opened)
+        self.admin.apply(checked, place)
         log_warnings(checked)
         return changes
 

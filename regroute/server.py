@@ -1,7 +1,8 @@
 """All that one process needs to serve by a configuration, and how another one takes force."""
 
 import gc
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -27,8 +28,26 @@ from .web.listening import Place, Sockets
 from .web.tree import Site
 
 
+@dataclass(frozen=True)
+class Process:
+    """A process that serves, since `started` (seconds since the epoch) if it does already."""
+
+    number: int
+    pid: int | None
+    started: float
+    is_serving: bool
+    restarts: int
+
+
 class Servers(Protocol):
     """Who serves, and follows the configuration in two steps: all of them, or none."""
+
+    @property
+    def blocks(self) -> Sequence[Counters]:
+        """What all of them have counted."""
+
+    def processes(self) -> Sequence[Process]:
+        """The processes that serve."""
 
     def prepare(self, checked: Checked, origin: Origin, opened: Opened) -> Deferred[None]:
         """Get ready for a configuration; fails with `Faulty`."""
@@ -61,6 +80,7 @@ class Server(InOrder):
     def __init__(
         self, checked: Checked, base: Path, servers: int, counters: Counters, reactor: Reactor
     ) -> None:
+        self.counters = counters
         tally = Tally(counters)
         self._servers = servers
         self._use(checked)
@@ -133,10 +153,17 @@ class Server(InOrder):
 class Alone(Service):
     """The one server is this process."""
 
-    def __init__(self, checked: Checked, server: Server, listeners: Listeners) -> None:
+    def __init__(
+        self, checked: Checked, server: Server, listeners: Listeners, began: float
+    ) -> None:
+        self.blocks = [server.counters]
         self._checked = checked
         self._server = server
         self._listeners = listeners
+        self._began = began
+
+    def processes(self) -> Sequence[Process]:
+        return [Process(1, os.getpid(), self._began, is_serving=bool(self.running), restarts=0)]
 
     def privilegedStartService(self) -> None:
         """Bind, while low ports are still allowed; exits with a message where that fails."""

@@ -1,35 +1,25 @@
 """The ``twistd`` plugin: everything the daemon consists of is wired together here."""
 
 import os
-import signal
 import sys
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, TextIO, cast
 
 from twisted.application.service import IService, IServiceCollection, Service
-from twisted.internet.error import ReactorNotRunning
 from twisted.logger import ILogObserver, LogLevel, textFileLogObserver
 from twisted.python import usage
 from twisted.python.components import Componentized
 
+from .assembly import assemble
 from .config.faults import Faulty
-from .counters import Counters
 from .journal import is_journal, journal_observer, with_priority
-from .launch import Launcher
-from .listeners import Listeners
 from .load import Origin, load_from
 from .outlets import PatientText, open_stdout
 from .reactor import Reactor
-from .reload import Current, Reload, log_warnings
-from .server import Alone, Server
+from .reload import Current, log_warnings
 from .service import InOrder
-from .signals import OnSignal
-from .systemd import Notifier, Supervised, passed_sockets, watchdog_interval
 from .web.lane_tls import without_server_names
-from .workers import Workers, cores
 
 
 class Options(usage.Options):
@@ -52,36 +42,10 @@ def makeService(options: Options, reactor: Reactor | None = None) -> IService:
         current = Current(load_from(origin), origin)
     except Faulty as faulty:
         raise SystemExit(_printed(str(faulty))) from None
-    checked, base = current.checked, origin.path.parent
-    passed = passed_sockets(os.environ, os.getpid())
-    supervised = Supervised(
-        Notifier(os.environ), watchdog_interval(os.environ, os.getpid()), reactor
-    )
-    # In another turn: when the reactor begins to run, signals are still being claimed.
-    ready = partial(reactor.callWhenRunning, reactor.callLater, 0, supervised.ready, "serving")
-    servers: Alone | Workers
-    if (count := checked.config.workers or cores()) == 1:
-        listeners = Listeners(passed, base)
-        servers = Alone(checked, Server(checked, base, 1, Counters.private(), reactor), listeners)
-        ready()
-    else:
-        listeners = Listeners(passed, base, count)
-        launcher = Launcher(count, reactor)
-        servers = Workers(checked, origin, count, listeners, launcher, ready, reactor)
-    reload = Reload(current, listeners, servers, supervised)
     sys.unraisablehook = without_server_names(sys.unraisablehook)
-    reactor.addSystemEventTrigger("before", "shutdown", supervised.stopping)
-    log_warnings(checked)
-    # In the order of their starts; they stop the other way round.
-    services: list[IService] = [
-        supervised,
-        OnSignal(signal.SIGHUP, reload.reload, reactor),
-        # Twisted's own handler ends the process by the signal; a stop on demand is a success.
-        OnSignal(signal.SIGTERM, partial(_stop, reactor), reactor),
-        servers,
-    ]
+    log_warnings(current.checked)
     twistd = getattr(options, "parent", None) or {}
-    return Daemon(services, _log_observer(twistd))
+    return Daemon(assemble(current, os.environ, reactor), _log_observer(twistd))
 
 
 class Daemon(InOrder):
@@ -115,9 +79,3 @@ def _printed(fault: str) -> str:
     if not is_journal(os.environ):
         return fault
     return with_priority(LogLevel.error, fault).removesuffix("\n")
-
-
-def _stop(reactor: Reactor) -> None:
-    # An impatient one asks twice, while what is in flight is still being finished.
-    with suppress(ReactorNotRunning):
-        reactor.stop()

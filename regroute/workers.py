@@ -23,7 +23,7 @@ from .counters import Counters, new_block
 from .launch import Launch, Link
 from .listeners import Listeners, Opened
 from .load import Origin
-from .server import bind
+from .server import Process, bind
 from .web.listening import Place, Sockets, place_of
 
 FIRST_DELAY = 0.1
@@ -205,7 +205,25 @@ class Workers(Service):
     def _note_life(self, slot: Slot) -> None:
         slot.alive_at = self._clock.seconds()
 
-    # What follows the configuration; see `server.Servers`.
+    # What `server.Servers` are asked for.
+
+    @property
+    def blocks(self) -> Sequence[Counters]:
+        """What all workers have counted."""
+        return [slot.counters for slot in self.slots]
+
+    def processes(self) -> Sequence[Process]:
+        """All workers."""
+        return [
+            Process(
+                slot.number,
+                None if slot.link is None else slot.link.pid,
+                slot.started,
+                slot.is_serving,
+                max(slot.starts - 1, 0),
+            )
+            for slot in self.slots
+        ]
 
     def prepare(self, checked: Checked, origin: Origin, opened: Opened) -> Deferred[None]:
         """Let all workers get ready; fails with `Faulty`, or where one has ended."""

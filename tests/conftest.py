@@ -1,7 +1,11 @@
-"""What all tests share: no skip goes unnoticed where skips are forbidden."""
+"""What all tests share: no skip goes unnoticed where skips are forbidden; what is logged."""
+
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from zope.interface import implementer
 
 settings.register_profile("regroute", deadline=None, print_blob=True)
 settings.load_profile("regroute")
@@ -20,3 +24,17 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if reporter and skipped and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         reporter.write_line(f"skips are forbidden here: {len(skipped)} skipped", red=True)
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """The lines that are logged while a test runs."""
+    lines: list[str] = []
+
+    @implementer(ILogObserver)
+    def observe(event: LogEvent) -> None:
+        lines.append(f"{event['log_level'].name}: {formatEvent(event)}")
+
+    globalLogPublisher.addObserver(observe)
+    yield lines
+    globalLogPublisher.removeObserver(observe)

@@ -13,8 +13,9 @@ import twisted
 from regroute.answers import Reason
 from regroute.counters import Counters
 from regroute.events import Event
-from regroute.metrics import Facts, Metrics, Reloads
+from regroute.metrics import Facts, Metrics
 from regroute.oci import Kind
+from regroute.outcome import History
 from regroute.tally import BOUNDS, Tally
 
 from .issuers import DAY, NOW, new_key, new_root, pem, pem_key
@@ -28,8 +29,8 @@ PROMETHEUS = (
     "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1"
 )
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text()
-DOCUMENTED = Facts("c0ffee", Reloads(1.0), {"a.example": NOW}, {"office": 1})
-FACTS = Facts("c0ffee", Reloads(1_792_834_567.5))
+DOCUMENTED = Facts("c0ffee", History(1.0), {"a.example": NOW}, {"office": 1})
+FACTS = Facts("c0ffee", History(1_792_834_567.5))
 REQUESTS_TOTAL = "regroute_requests_total"
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -247,8 +248,8 @@ def test_the_configuration_in_force_is_told_of() -> None:
         networks: {office: [10.0.0.0/25, 10.0.0.128/25, 10.2.0.1, "2001:db8::/32"], one: [10.1.2.3]}
         rules: [{client: office, to: "https://a.example"}, {to: "https://b.example"}]
     """
-    reloads = Reloads(1.0).success(5.5).failure().failure().success(7.25)
-    told = scrape(facts=Facts.of(checked(text, files), "c0ffee", reloads, 4, worker_restarts=2))
+    reloads = History(7.25, succeeded=2, failed=2)
+    told = scrape(facts=Facts.of(after := checked(text, files), reloads, 4, worker_restarts=2))
     assert by_label(told, "regroute_certificate_expiry_timestamp_seconds") == {
         "a.example": late.timestamp(),
         "b.example": soon.timestamp(),
@@ -258,7 +259,7 @@ def test_the_configuration_in_force_is_told_of() -> None:
     assert by_label(told, "regroute_network_prefixes") == {"office": 3, "one": 1}
     assert by_label(told, "regroute_config_reloads_total") == {"success": 2, "failure": 2}
     assert value(told, "regroute_config_last_reload_success_timestamp_seconds") == 7.25
-    assert by_label(told, "regroute_config_info") == {"c0ffee": 1}
+    assert by_label(told, "regroute_config_info") == {after.sha256: 1}
     assert value(told, "regroute_workers") == 4
     assert value(told, "regroute_worker_restarts_total") == 2
 
@@ -312,6 +313,6 @@ def test_facts_are_asked_for_at_every_scrape() -> None:
     metrics = Metrics(list, lambda: facts[0])
     hashes: list[str] = []
     for name in ("one", "two"):
-        facts[0] = Facts(name, Reloads(1.0))
+        facts[0] = Facts(name, History(1.0))
         hashes += by_label(samples(parse(metrics.exposition(""))), "regroute_config_info")
     assert hashes == ["one", "two"]

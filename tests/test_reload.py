@@ -1,37 +1,26 @@
 """What a reload replaces, and what it says about it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
 import pytest
-from twisted.internet.defer import Deferred, fail
-from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
-from zope.interface import implementer
+from twisted.internet.defer import Deferred, fail, succeed
 
+from regroute.admin.service import Admin
+from regroute.admin.service import Opened as AdminOpened
 from regroute.check import Checked
 from regroute.config.faults import Faulty
+from regroute.counters import Counters
 from regroute.listeners import Listeners, Opened
 from regroute.load import Origin, load, load_from
-from regroute.reload import Current, Outcome, Reload, describe_changes
+from regroute.outcome import Outcome
+from regroute.reload import Current, Reload, describe_changes
+from regroute.server import Process
 from regroute.systemd import Supervised
+from regroute.watch import Watch
 
 ONE = "rules: [{name: one, to: 'https://one.example'}]"
 TWO = "rules: [{name: two, to: 'https://two.example'}]"
-
-
-@pytest.fixture
-def logged() -> Iterator[list[str]]:
-    """The lines that are logged while a test runs."""
-    lines: list[str] = []
-
-    @implementer(ILogObserver)
-    def observe(event: LogEvent) -> None:
-        lines.append(f"{event['log_level'].name}: {formatEvent(event)}")
-
-    globalLogPublisher.addObserver(observe)
-    yield lines
-    globalLogPublisher.removeObserver(observe)
 
 
 @pytest.fixture
@@ -39,14 +28,26 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "rules.yaml"
 
 
+class Answering:
+    """The admin listener."""
+
+    def __init__(self, told: list[str]) -> None:
+        self._told = told
+
+    def open(self, checked: Checked) -> AdminOpened:
+        return AdminOpened(None)
+
+    def apply(self, checked: Checked, opened: AdminOpened) -> None:
+        self._told.append(f"answer by {checked.config.rules[0].name}")
+
+
 class Follower:
     """What follows the configuration: sockets, servers and systemd; it keeps a record of it."""
 
-    def __init__(self, fault: str = "", *, is_slow: bool = False) -> None:
+    def __init__(self, fault: str = "") -> None:
+        self.blocks: list[Counters] = []
         self.fault = fault
         self.told: list[str] = []
-        self.prepared: list[Deferred[None]] = []
-        self._is_slow = is_slow
 
     def open(self, checked: Checked) -> Opened:
         if self.fault == "open":
@@ -62,11 +63,13 @@ class Follower:
             return fail(Faulty([checked.source.fault((), "cannot serve")]))
         if self.fault == "crash":
             raise RuntimeError
-        prepared: Deferred[None] = Deferred()
-        self.prepared.append(prepared)
-        if not self._is_slow:
-            prepared.callback(None)
-        return prepared
+        return succeed(None)
+
+    def processes(self) -> list[Process]:
+        return []
+
+    def follow(self) -> None:
+        self.told.append("follow")
 
     def commit(self) -> None:
         self.told.append("commit")
@@ -85,7 +88,14 @@ class Follower:
 
 
 def reload_of(current: Current, follower: Follower) -> Reload:
-    return Reload(current, cast("Listeners", follower), follower, cast("Supervised", follower))
+    return Reload(
+        current,
+        cast("Listeners", follower),
+        follower,
+        cast("Supervised", follower),
+        cast("Admin", Answering(follower.told)),
+        cast("Watch", follower),
+    )
 
 
 def reload(current: Current, *, fault: str = "") -> list[str]:
@@ -127,7 +137,9 @@ def test_a_good_file_is_swapped_in_whole(file: Path, logged: list[str]) -> None:
         "prepare two",
         "commit",
         "listen by two",
+        "answer by two",
         f"ready: {state}",
+        "follow",
     ]
 
 
@@ -151,7 +163,7 @@ def test_a_faulty_file_changes_nothing_and_each_fault_is_logged(
     told = reload(current)
     assert current.checked is before
     state = "rules.yaml is not reloaded: the old rules stay in force"
-    assert told == ["reloading", "reopen", f"ready: {state}"]
+    assert told == ["reloading", "reopen", f"ready: {state}", "follow"]
     with pytest.raises(Faulty) as faulty:
         load_from(Origin.on_disk(file, "rules.yaml"))
     assert logged == [
@@ -190,35 +202,13 @@ def test_what_cannot_be_served_leaves_everything_as_it_was(
     assert logged[0] == first_line
 
 
-def test_reloads_asked_for_meanwhile_are_one_more_and_end_with_the_last_file(file: Path) -> None:
-    current = serving(file, ONE)
-    follower = Follower(is_slow=True)
-    reloading = reload_of(current, follower)
-    outcomes: list[Outcome] = []
-    file.write_text(TWO)
-    reloading.reload().addCallback(outcomes.append)
-    file.write_text("rules: [{name: three, to: 'https://three.example'}]")
-    for _ in range(3):
-        reloading.reload().addCallback(outcomes.append)
-    file.write_text("rules: [{name: four, to: 'https://four.example'}]")
-    assert [len(follower.prepared), len(outcomes)] == [1, 0]
-    follower.prepared[0].callback(None)
-    assert rules_of(current) == ["two"]
-    assert [len(follower.prepared), len(outcomes)] == [2, 1]
-    follower.prepared[1].callback(None)
-    assert rules_of(current) == ["four"]
-    assert [len(follower.prepared), len(outcomes)] == [2, 4]
-    assert len({outcome.state for outcome in outcomes[1:]}) == 1
-    assert all(outcome.is_success for outcome in outcomes)
-
-
 def test_the_outcome_of_a_reload_has_its_faults(file: Path) -> None:
     current = serving(file, ONE)
     file.write_text("rulse: []")
     outcomes: list[Outcome] = []
     reload_of(current, Follower()).reload().addCallback(outcomes.append)
     (outcome,) = outcomes
-    assert not outcome.is_success
+    assert outcome.result == "failed"
     assert [fault.line for fault in outcome.faults] == [1, 1]
 
 

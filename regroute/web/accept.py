@@ -38,7 +38,7 @@ cannot; the connection is then as it was."""
 _log = Logger()
 
 
-def adopt_by(factory: ServerFactory, reactor: Reactor) -> Adopt:
+def adopt_by(factory: ServerFactory[Any], reactor: Reactor) -> Adopt:
     """Hand connections to a factory, on the reactor's own transports."""
 
     def adopt(accepted: socket.socket, name: object) -> None:

@@ -31,9 +31,10 @@ class TcpPlace:
 
 @dataclass(frozen=True)
 class UnixPlace:
-    """The path of a Unix socket."""
+    """The path of a Unix socket, and who may connect to it."""
 
     path: str
+    mode: int = 0o666
 
     def __str__(self) -> str:
         return self.path
@@ -82,8 +83,8 @@ def open_sockets(
     match place:
         case TcpPlace(port=port, host=host):
             return [(each,) for each in _open_tcp(port, host, beside, servers, shared)]
-        case UnixPlace(path=path):
-            return [(_open_unix(path),)] * servers
+        case UnixPlace(path=path, mode=mode):
+            return [(_open_unix(path, mode),)] * servers
         case PassedPlace(name=name):
             if name not in passed:
                 known = ", ".join(sorted(passed)) or "none at all"
@@ -163,8 +164,8 @@ def _bind(host: str, port: int, *, shared: bool) -> socket.socket:
     return bound
 
 
-def _open_unix(path: str) -> socket.socket:
-    """A Unix socket for everyone to connect to; one that nobody listens to any more is replaced."""
+def _open_unix(path: str, mode: int) -> socket.socket:
+    """A Unix socket; one that nobody listens to any more is replaced."""
     opened = socket.socket(socket.AF_UNIX)
     try:
         try:
@@ -174,7 +175,7 @@ def _open_unix(path: str) -> socket.socket:
                 raise
             Path(path).unlink()
             opened.bind(path)
-        os.chmod(path, 0o666)
+        os.chmod(path, mode)
         opened.listen(BACKLOG)
         opened.setblocking(False)
     except OSError:
