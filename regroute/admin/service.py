@@ -117,6 +117,8 @@ class Admin(Service):
             adopt = adopt_by(site, self._reactor)
             acceptor = Acceptor(opened.socket, adopt, lambda: MOST, lambda: None, self._reactor)
             self._listening = _Listening(opened.place, acceptor, site)
+            if isinstance(opened.place, TcpPlace):
+                acceptor.defer()
             acceptor.start()
             _log.info("admin listens on {place}", place=opened.place)
         elif opened.place is None:
