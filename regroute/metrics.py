@@ -176,7 +176,7 @@ def _request_metrics(totals: _Totals) -> Iterator[Metric]:
     buckets.append(("+Inf", float(count + totals.value(BUCKETS, ""))))
     yield HistogramMetricFamily(
         "regroute_request_seconds",
-        "How long a request took, from its whole head to its answer given to the kernel.",
+        "How long a request took, from its whole head until its answer was ready.",
         buckets,
         totals.value(MICROSECONDS) / _MICRO,
     )

@@ -293,11 +293,11 @@ class Connection(HTTPChannel):
         # Without a target it is only a word.
         body = b"" if method == b"HEAD" and target else answer.body
         fields = wire.answer_fields(answer, datetimeToString(now))
-        self.transport.write(wire.render_head(answer.status, fields, close=True) + body)
         response = Response(answer, self.site.client(HTTPChannel.getPeer(self), head))
         lines = _no_lines if head is None else head.lines
         entry = entry_of(response, method, target, lines, b"1.1" if head is None else head.version)
         self.site.record(entry._replace(time=now, size=len(body)))
+        self.transport.write(wire.render_head(answer.status, fields, close=True) + body)
         self._end()
 
     # The ends of a connection.

@@ -115,14 +115,14 @@ class Lane:
             return None
         began = perf_counter() if self.is_recording else 0.0
         answer = served.before + self.date + served.after
+        if self.is_recording:
+            self.record_served(served, peer, began)
         try:
             sent = accepted.send(answer, _DONTWAIT)
         except BlockingIOError:
             sent = 0
         except OSError:
             sent = len(answer)
-        if self.is_recording:
-            self.record_served(served, peer, began)
         return answer[sent:]
 
     def _fail(self, descriptor: int) -> None:
@@ -171,7 +171,7 @@ class Lane:
         self.is_recording = self._site.is_recording()
 
     def record_served(self, served: Served, peer: str, began: float) -> None:
-        """Record an answer of the lane."""
+        """Record an answer before it is sent: whoever has it finds it counted."""
         took = int((perf_counter() - began) * 1e6)
         client = peer if served.is_peer else served.client
         served.again(self._reactor.seconds(), client, took)

@@ -57,9 +57,10 @@ class Front(Resource):
             request.responseHeaders.setRawHeaders(name, [value])
         version = request.clientproto.removeprefix(b"HTTP/")
         entry = entry_of(response, request.method, request.uri, lines, version)
+        # Before it is sent: whoever has his answer finds it counted.
+        self._record(entry._replace(time=now, microseconds=int((perf_counter() - began) * 1e6)))
         request.write(answer.body)
         request.finish()
-        self._record(entry._replace(time=now, microseconds=int((perf_counter() - began) * 1e6)))
         return server.NOT_DONE_YET
 
     def _respond(self, request: Request, lines: Lines) -> Response:

@@ -90,6 +90,8 @@ class Visitor:
             lane.leave(self, data)
             return
         answer = served.before + lane.date + served.after
+        if lane.is_recording:
+            lane.record_served(served, self.name[0], began)
         try:
             sent = self._send(answer, _DONTWAIT)
         except BlockingIOError:
@@ -97,8 +99,6 @@ class Visitor:
         except OSError:
             sent = -1
         self.seen = lane.now
-        if lane.is_recording:
-            lane.record_served(served, self.name[0], began)
         if sent != len(answer):
             if sent < 0:
                 lane.close(self)
