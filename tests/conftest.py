@@ -1,5 +1,9 @@
 """What all tests share: no skip goes unnoticed where skips are forbidden."""
 
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
 import pytest
 from hypothesis import settings
 
@@ -20,3 +24,15 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if reporter and skipped and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         reporter.write_line(f"skips are forbidden here: {len(skipped)} skipped", red=True)
+
+
+@pytest.fixture(scope="session")
+def interruptible() -> Iterator[None]:
+    """SIGTERM ends the tests as ^C does, so that what they built is taken down."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    yield
+    signal.signal(signal.SIGTERM, before)
