@@ -25,14 +25,14 @@ PATIENCE = 20.0
 
 @dataclass
 class Account:
-    """What came of the requests of all clients.
+    """What came of the requests of all clients: how many were answered or lost, by their kinds.
 
     A request counts as lost that was refused, reset or never answered in full, or whose connection
     was closed at its end without a word of that before.
     """
 
     answered: Counter[str] = field(default_factory=Counter)
-    lost: list[str] = field(default_factory=list)
+    lost: Counter[str] = field(default_factory=Counter)
 
 
 class Client(threading.Thread):
@@ -46,7 +46,7 @@ class Client(threading.Thread):
         super().__init__(daemon=True)
         self.kind = f"{'TLS' if trust else 'plain'}, {'kept' if keeps else 'new'}"
         self.answered = 0
-        self.lost: list[str] = []
+        self.lost: Counter[str] = Counter()
         self._bed = bed
         self._trust = trust
         self._keeps = keeps
@@ -63,16 +63,15 @@ class Client(threading.Thread):
         last = 0.0
         while not self._stop_asking.wait(PAUSE):
             if connection is not None and _has_ended(connection):
-                if (idle := time.monotonic() - last) < AT_ONCE:
-                    self._lose(f"closed without a word, {idle:.3f} s after an answer")
+                if time.monotonic() - last < AT_ONCE:
+                    self._lose("closed without a word")
                 connection.close()
                 connection = None
-            began = time.monotonic()
             try:
                 connection = connection or self._connect()
                 stays = _ask(connection) and self._keeps
             except (OSError, HTTPException, ValueError) as failure:
-                self._lose(f"{failure!r} after {time.monotonic() - began:.3f} s")
+                self._lose(repr(failure))
                 stays = False
             else:
                 self.answered += 1
@@ -84,7 +83,7 @@ class Client(threading.Thread):
             connection.close()
 
     def _lose(self, why: str) -> None:
-        self.lost.append(f"{self.kind}, after {self.answered} answers: {why}")
+        self.lost[f"{self.kind}: {why}"] += 1
 
     def _connect(self) -> HTTPConnection:
         connected = create_connection(("127.0.0.1", 443 if self._trust else 80), PATIENCE)

@@ -117,6 +117,14 @@ class Service:
         """The daemon's process id on the machine."""
         return self.show("MainPID")
 
+    def processes(self) -> list[str]:
+        """The process ids of all that runs for the service, the daemon's first."""
+        try:
+            listed = self.bed.run("cat", f"/sys/fs/cgroup/system.slice/{UNIT}/cgroup.procs")
+        except ProgramError:
+            return []
+        return sorted(listed.split(), key=lambda pid: pid != self.main_pid)
+
     def status_of_process(self) -> dict[str, str]:
         """The daemon's /proc/PID/status."""
         text = self.bed.run("cat", f"/proc/{self.main_pid}/status")

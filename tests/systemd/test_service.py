@@ -76,6 +76,21 @@ def test_a_stop_is_a_success(service: Service) -> None:
     assert listening_sockets(service) == set()
 
 
+def test_a_stop_is_for_the_daemon_to_hear_and_what_it_leaves_behind_is_killed(
+    service: Service,
+) -> None:
+    heard = "/var/log/regroute/heard"
+    child = f"trap 'touch {heard}' TERM; while :; do sleep 0.1; done"
+    service.add_settings(f'[Service]\nExecStartPost=/bin/sh -c "({child}) &"\n')
+    service.systemctl("restart")
+    _, *left_behind = service.processes()
+    assert left_behind != []
+    service.systemctl("stop")
+    assert service.processes() == []
+    assert not service.bed.succeeds("test", "-e", heard)
+    assert service.show("Result") == "success"
+
+
 def test_a_connection_starts_a_service_that_has_been_stopped(service: Service) -> None:
     service.systemctl("stop")
     assert service.show("ActiveState") == "inactive"
