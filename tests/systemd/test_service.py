@@ -101,7 +101,7 @@ def test_a_connection_starts_a_service_that_has_been_stopped(service: Service) -
 def test_a_daemon_that_crashes_is_started_again(service: Service) -> None:
     """Whoever comes in between waits at the socket."""
     pid = service.main_pid
-    service.bed.run("kill", "-KILL", pid)
+    service.systemctl("kill", "--kill-whom=main", "--signal=KILL")
     assert service.ask() == Answer(302, f"{ELSEWHERE}/v2/")
     assert service.has(ActiveState="active", NRestarts="1")
     assert service.main_pid != pid
@@ -112,7 +112,7 @@ def test_a_reactor_that_hangs_is_ended_and_started_again(service: Service) -> No
     service.add_settings("[Service]\nWatchdogSec=2s\n")
     service.systemctl("restart")
     pid = service.main_pid
-    service.bed.run("kill", "-STOP", pid)
+    service.systemctl("kill", "--kill-whom=main", "--signal=STOP")
     assert service.has(ActiveState="active", NRestarts="1")
     assert service.main_pid != pid
     assert "Watchdog timeout (limit 2s)!" in service.log()
