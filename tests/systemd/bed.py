@@ -160,12 +160,12 @@ def _leader(cgroups: Sequence[Path]) -> int | None:
 
 
 def _has_booted(leader: int) -> bool:
-    # It also ends with 0 where a unit that is none of ours has failed.
     state = ["systemctl", "show", "--property=SystemState", "--value"]
     try:
         shown = run(["nsenter", "--target", str(leader), "--all", "--", *state])
     except ProgramError:
         return False
+    # It is degraded where a unit has failed that is none of ours.
     return shown.strip() in ("running", "degraded")
 
 
