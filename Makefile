@@ -23,7 +23,7 @@ run: $(VENV)/.installed ## Serve etc/rules.yaml on port 10000 until Ctrl-C (CONF
 	@exec $(BIN)/twistd --nodaemon --pidfile= regroute --config $(CONFIG)
 
 test: $(VENV)/.installed-tools ## Run all tests (PYTEST_ARGS=… for pytest); as root with real clients
-	@sh tests/clients/provision.sh
+	@sh tests/provision.sh
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-tools ## Check style and types

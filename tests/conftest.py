@@ -1,6 +1,8 @@
 """What all tests share: no skip goes unnoticed where skips are forbidden; what is logged."""
 
+import signal
 from collections.abc import Iterator
+from types import FrameType
 
 import pytest
 from hypothesis import settings
@@ -38,3 +40,15 @@ def logged() -> Iterator[list[str]]:
     globalLogPublisher.addObserver(observe)
     yield lines
     globalLogPublisher.removeObserver(observe)
+
+
+@pytest.fixture(scope="session")
+def interruptible() -> Iterator[None]:
+    """SIGTERM ends the tests as ^C does, so that what they built is taken down."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    yield
+    signal.signal(signal.SIGTERM, before)

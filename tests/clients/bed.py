@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .processes import ProgramError, missing, run, succeeds
+from ..processes import ProgramError, missing, run, succeeds
 
 NAMESPACE_FILES = Path("/etc/netns")
 

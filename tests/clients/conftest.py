@@ -1,18 +1,16 @@
 """What the tests here stand on: two registries with an image each, and clients at two addresses."""
 
-import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 import pytest
 
+from ..processes import missing
 from . import registries
 from .authority import Authority, new_authority
 from .bed import Machine, bed, impossible
 from .images import build
-from .processes import missing
 from .programs import PROGRAMS, Place, Program
 from .registries import Stock, registry
 
@@ -24,18 +22,6 @@ ADDRESSES = {
     "elsewhere": "10.9.0.2",
 }
 NAMES = {"front": "front", "registry-1.docker.io": "docker", "k8s.gcr.io": "k8s"}
-
-
-@pytest.fixture(scope="session")
-def interruptible() -> Iterator[None]:
-    """SIGTERM ends the tests as ^C does, so that what they built is taken down."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..processes import Daemon, daemon
 from .authority import Certificate
 from .bed import Machine
-from .processes import Daemon, daemon
 
 TWISTD = Path(sys.executable).with_name("twistd")
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..processes import ProgramError, clean_environment, daemon, run, succeeds
 from .bed import Machine
 from .front import Front
-from .processes import ProgramError, clean_environment, daemon, run, succeeds
 
 
 @dataclass(frozen=True)

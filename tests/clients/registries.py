@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..processes import clean_environment, daemon, eventually
 from .authority import Authority
 from .bed import Machine
 from .images import Image
-from .processes import clean_environment, daemon, eventually
 
 NEEDS = {"docker-registry": "docker-registry", "skopeo": "skopeo"}
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from ..processes import Daemon, ProgramError, eventually
 from .authority import Authority, Certificate
 from .bed import Machine
 from .front import TWISTD, Front, regroute
 from .images import Image
-from .processes import Daemon, ProgramError, eventually
 from .programs import Place, Program, skopeo
 from .registries import Registry, Request, Stock
 

@@ -19,11 +19,8 @@ from typing import NamedTuple
 import pytest
 
 from ..ports import free_port
+from ..tree import ROOT, clone
 
-ROOT = Path(__file__).parents[2]
-NOT_IN_A_CLONE = shutil.ignore_patterns(
-    ".*", "build", "dist", "*.egg-info", "__pycache__", "dropin.cache", "twistd.*"
-)
 # What would lead a child to the environment of these tests instead of its own.
 OURS = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in OURS}
@@ -78,11 +75,6 @@ def commands(program: Path) -> list[str]:
     """The names that a program's --help lists as its commands."""
     listed = output(program, "--help").partition("Commands:")[2]
     return [line.split()[0] for line in listed.splitlines() if line.strip()]
-
-
-def clone(path: Path) -> Path:
-    """The sources as a fresh clone has them."""
-    return Path(shutil.copytree(ROOT, path, ignore=NOT_IN_A_CLONE))
 
 
 def files_under(path: Path) -> list[Path]:

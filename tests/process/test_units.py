@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
+from regroute.config.schema import Limits
+
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "systemd"
 SERVICE = UNITS / "regroute.service"
 SOCKETS = sorted(UNITS.glob("*.socket"))
+NOTIFY_RELOAD = UNITS / "notify-reload.conf"
 INSTALLED = "/opt/regroute/bin/twistd"
 
 
@@ -58,6 +61,27 @@ class TestSystemdsOwnJudgement:
         verified = self.analyze("verify", "--recursive-errors=yes", *units)
         assert (verified.returncode, verified.stdout + verified.stderr) == (0, "")
 
+    def test_it_finds_no_fault_in_the_drop_in_but_a_type_that_it_may_be_too_old_for(
+        self, tmp_path: Path
+    ) -> None:
+        unit = tmp_path / SERVICE.name
+        unit.write_text(SERVICE.read_text().replace(INSTALLED, sys.executable))
+        for socket in SOCKETS:
+            (tmp_path / socket.name).write_text(socket.read_text())
+        drop_ins = tmp_path / f"{SERVICE.name}.d"
+        drop_ins.mkdir()
+        (drop_ins / NOTIFY_RELOAD.name).write_text(NOTIFY_RELOAD.read_text())
+        verified = self.analyze("verify", str(unit))
+        complaints = (verified.stdout + verified.stderr).splitlines()
+        too_old = "Failed to parse service type, ignoring: notify-reload"
+        others = [complaint for complaint in complaints if not complaint.endswith(too_old)]
+        assert (others, len(complaints)) == ([], 0 if self.version() >= 253 else 1)
+
+    def version(self) -> int:
+        """Which systemd it belongs to."""
+        _, number, *_ = self.analyze("--version").stdout.split()
+        return int(number)
+
     def test_it_does_find_faults(self, tmp_path: Path) -> None:
         """So that the test above says something."""
         faulty = tmp_path / "regroute.service"
@@ -90,6 +114,23 @@ def test_the_service_takes_all_sockets() -> None:
 def test_the_configuration_listens_on_the_sockets_of_the_units() -> None:
     names = {values(unit, "FileDescriptorName")[0] for unit in SOCKETS}
     assert {listener["socket"] for listener in listeners()} == names
+
+
+def test_a_service_that_systemd_itself_tells_to_reload_is_told_once() -> None:
+    """With ExecReload= it would get a second SIGHUP."""
+    assert directives(NOTIFY_RELOAD) == [("Type", "notify-reload"), ("ExecReload", "")]
+
+
+def test_a_stop_may_take_as_long_as_the_default_limits_let_it() -> None:
+    [timeout] = values(SERVICE, "TimeoutStopSec")
+    limits = Limits()
+    assert int(timeout.removesuffix("s")) > limits.drain + limits.lame_duck
+
+
+def test_workers_are_the_daemons_to_end_and_there_may_be_many() -> None:
+    assert values(SERVICE, "KillMode") == ["mixed"]
+    [tasks] = values(SERVICE, "TasksMax")
+    assert int(tasks) >= 512
 
 
 def test_the_certificate_is_where_the_service_finds_its_credentials() -> None:

@@ -1,6 +1,7 @@
 """Programs: where they are, running one to its end, and keeping one alive while it is needed."""
 
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,7 +41,7 @@ def missing(needs: Mapping[str, str]) -> str | None:
     ]
     if not absent:
         return None
-    return f"not installed: {', '.join(absent)}; tests/clients/provision.sh installs it as root"
+    return f"not installed: {', '.join(absent)}; tests/provision.sh installs it as root"
 
 
 def clean_environment(**more: str) -> dict[str, str]:
@@ -95,10 +96,14 @@ def daemon(
     directory: Path,
     ready: Callable[[], bool],
     env: Mapping[str, str] | None = None,
+    *,
+    seconds: float = 40,
+    end: signal.Signals = signal.SIGTERM,
 ) -> Iterator[Daemon]:
     """Run the program for as long as the block lasts, which begins when it is ready.
 
-    What it prints goes to the files NAME.out and NAME.err in the directory."""
+    It may take so many seconds to be ready, and ends by a signal. What it prints goes to the files
+    NAME.out and NAME.err in the directory."""
     stdout, stderr = directory / f"{name}.out", directory / f"{name}.err"
     with stdout.open("ab") as printed, stderr.open("ab") as errors:
         process = subprocess.Popen(
@@ -113,13 +118,13 @@ def daemon(
         )
     running = Daemon(name, process, stdout, stderr)
     try:
-        _await_start(running, ready)
+        _await_start(running, ready, seconds)
         yield running
     finally:
-        _end(process)
+        _end(process, end)
 
 
-def _await_start(running: Daemon, ready: Callable[[], bool], seconds: float = 40) -> None:
+def _await_start(running: Daemon, ready: Callable[[], bool], seconds: float) -> None:
     def settled() -> bool:
         return running.process.poll() is not None or ready()
 
@@ -131,8 +136,8 @@ def _await_start(running: Daemon, ready: Callable[[], bool], seconds: float = 40
         raise ProgramError(f"{running.name} is not ready after {seconds} s\n{running.log()}")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
+def _end(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    process.send_signal(number)
     try:
         process.wait(timeout=10)
     except subprocess.TimeoutExpired:

@@ -7,7 +7,7 @@ here=$(dirname "$0")
 policy=/usr/sbin/policy-rc.d
 
 give_up() {
-    echo "provision.sh: $1; the tests with real clients will be skipped" >&2
+    echo "provision.sh: $1; the tests with real clients and with systemd will be skipped" >&2
     exit 0
 }
 
