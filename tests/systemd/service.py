@@ -197,11 +197,11 @@ def ask(client: HTTPConnection, path: str = "/v2/") -> Answer:
     return Answer(answer.status, answer.getheader("Location"))
 
 
-def rules_to(origin: str) -> str:
+def rules_to(origin: str, workers: int = 1) -> str:
     """The rules that come with the units, but for where they send who is not named in them."""
     replaced = DEFAULT_RULES.replace(ELSEWHERE, origin)
     assert replaced != DEFAULT_RULES
-    return replaced
+    return f"{replaced}\nworkers: {workers}\n"
 
 
 def _text(message: Any) -> str:
