@@ -110,10 +110,11 @@ def describe_changes(before: Checked, after: Checked) -> str:
     ]
     if [name for name in old if name in new] != [name for name in new if name in old]:
         parts.append("rules reordered")
-    keys = ("listen", "clients", "access_log", "limits", "lane", "workers", "admin", "watch")
-    for key in keys:
+    for key in ("listen", "clients", "access_log", "limits", "lane", "admin", "watch"):
         if getattr(before.config, key) != getattr(after.config, key):
             parts.append(f"{key} changed")
+    if before.config.workers != after.config.workers:
+        parts.append("workers changed, which takes a restart")
     if _certificates(before) != _certificates(after):
         parts.append("certificates changed")
     return ", ".join(parts) or "nothing changed"

@@ -237,7 +237,7 @@ rules:
         ("networks:", "listen: [{port: 81}]\nnetworks:", "listen changed"),
         ("networks:", "limits: {idle: 5s}\nnetworks:", "limits changed"),
         ("networks:", "lane: false\nnetworks:", "lane changed"),
-        ("networks:", "workers: 2\nnetworks:", "workers changed"),
+        ("networks:", "workers: 2\nnetworks:", "workers changed, which takes a restart"),
         ("networks:", "admin: {port: 9464}\nnetworks:", "admin changed"),
         ("networks:", "watch: true\nnetworks:", "watch changed"),
         ("networks:", "access_log: none\nnetworks:", "access_log changed"),
