@@ -114,7 +114,7 @@ def _regroute(more: str) -> Callable[[Job], Values]:
         log = f"{{path: '{job.log}'}}" if job.logs else "none"
         return {
             "log": log,
-            "more": more,
+            "more": f"{more}\nadmin: {{unix: admin.sock}}" if job.logs else more,
             "networks": "\n".join(networks),
             "rules": "\n".join(rules),
         }

@@ -49,6 +49,6 @@ class Setting:
 
 SETTINGS = (
     Setting("plain", "Two rules, access log off", rulesets.two, logs=False),
-    Setting("log", "Two rules, access log on", rulesets.two, logs=True),
+    Setting("log", "Two rules, access log on, and regroute's metrics", rulesets.two, logs=True),
     Setting("many", "300 rules and 16,000 prefixes, access log off", rulesets.many, logs=False),
 )

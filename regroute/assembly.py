@@ -11,19 +11,19 @@ from twisted.internet.error import ReactorNotRunning
 
 from .admin.service import Admin
 from .admin.subject import Subject
-from .counters import Counters
-from .launch import Launcher
 from .life import Life
 from .listeners import Listeners
-from .metrics import Facts, Metrics, connections
+from .metrics.counters import Counters
+from .metrics.exposition import Facts, Metrics, connections
 from .outcome import Reloads
 from .reactor import Reactor
 from .reload import Current, Reload
 from .server import Alone, Server
 from .signals import OnSignal
 from .systemd import Notifier, Supervised, passed_sockets, watchdog_interval
-from .watch import Watch
-from .workers import Workers, cores
+from .watch.service import Watch
+from .workers.launch import Launcher
+from .workers.service import Workers, cores
 
 
 def assemble(current: Current, environ: Mapping[str, str], reactor: Reactor) -> list[IService]:

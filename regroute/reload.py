@@ -18,7 +18,7 @@ from .load import Origin, load_from
 from .outcome import Outcome
 from .server import Servers
 from .systemd import Supervised
-from .watch import Watch
+from .watch.service import Watch
 
 _log = Logger()
 

@@ -14,16 +14,16 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from .check import Checked
 from .config.faults import Faulty
 from .config.schema import Limits
-from .counters import Counters
 from .descriptors import raise_descriptors
 from .listeners import Listeners, Opened
 from .load import Origin
+from .logs.recorder import Recorder, Sink
+from .metrics.counters import Counters
+from .metrics.tally import Tally
 from .reactor import Reactor
-from .recorder import Recorder, Sink
 from .rules import RuleSet
 from .service import InOrder, Serving
 from .starting import CannotStart
-from .tally import Tally
 from .web.listening import Place, Sockets
 from .web.tree import Site
 

@@ -13,9 +13,9 @@ from twisted.python.components import Componentized
 
 from .assembly import assemble
 from .config.faults import Faulty
-from .journal import is_journal, journal_observer, with_priority
 from .load import Origin, load_from
-from .outlets import PatientText, open_stdout
+from .logs.journal import is_journal, journal_observer, with_priority
+from .logs.outlets import PatientText, open_stdout
 from .reactor import Reactor
 from .reload import Current, log_warnings
 from .service import InOrder

@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 
 from twisted.internet.interfaces import IReactorTime
 
-from regroute.access_log import Again, Entry
 from regroute.check import Checked, Files, check
 from regroute.config.schema import Limits
-from regroute.counters import Counters
-from regroute.events import Count, Event, uncounted
+from regroute.logs.access_log import Again, Entry
+from regroute.metrics.counters import Counters
+from regroute.metrics.events import Count, Event, uncounted
+from regroute.metrics.tally import BUCKETS, MICROSECONDS, Tally
 from regroute.networks.spans import Address
 from regroute.rules import RuleSet
-from regroute.tally import BUCKETS, MICROSECONDS, Tally
 from regroute.web.tree import Site
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)

@@ -10,14 +10,14 @@ from regroute.admin.service import Admin
 from regroute.admin.service import Opened as AdminOpened
 from regroute.check import Checked
 from regroute.config.faults import Faulty
-from regroute.counters import Counters
 from regroute.listeners import Listeners, Opened
 from regroute.load import Origin, load, load_from
+from regroute.metrics.counters import Counters
 from regroute.outcome import Outcome
 from regroute.reload import Current, Reload, describe_changes
 from regroute.server import Process
 from regroute.systemd import Supervised
-from regroute.watch import Watch
+from regroute.watch.service import Watch
 
 ONE = "rules: [{name: one, to: 'https://one.example'}]"
 TWO = "rules: [{name: two, to: 'https://two.example'}]"

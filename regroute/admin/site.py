@@ -5,9 +5,9 @@ from twisted.internet.interfaces import IAddress
 from twisted.web import server
 from twisted.web.http import Request
 
-from ..access_log import Entry
 from ..config.schema import Limits
-from ..events import uncounted
+from ..logs.access_log import Entry
+from ..metrics.events import uncounted
 from ..networks.spans import Address
 from ..reactor import Reactor
 from ..web.connection import Connection

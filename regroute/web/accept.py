@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ..events import Count, Event, uncounted
+from ..metrics.events import Count, Event, uncounted
 from ..reactor import Reactor
 from .listening import BACKLOG
 

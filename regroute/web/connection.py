@@ -14,9 +14,9 @@ from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol
 from twisted.web.http import HTTPChannel, datetimeToString
 from zope.interface import implementer
 
-from ..access_log import entry_of
 from ..answers import Reason, Refusal, refused
-from ..events import Event
+from ..logs.access_log import entry_of
+from ..metrics.events import Event
 from ..respond import Response
 from ..target import means_v2
 from . import wire
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from twisted.web.http import Request
     from twisted.web.http_headers import Headers
 
-    from ..access_log import Entry
     from ..config.schema import Limits
-    from ..events import Count
+    from ..logs.access_log import Entry
+    from ..metrics.events import Count
     from ..networks.spans import Address
 
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from twisted.logger import Logger
 
-from ..access_log import Again, Entry, entry_of
 from ..answers import Refusal
 from ..clients import peer_address
+from ..logs.access_log import Again, Entry, entry_of
 from ..networks.spans import Address
 from ..respond import Lines, respond
 from ..rules import RuleSet

@@ -16,7 +16,7 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from zope.interface import alsoProvides
 
 from ..clients import peer_address
-from ..events import Count, Event, uncounted
+from ..metrics.events import Count, Event, uncounted
 from ..networks.spans import Address
 from .proxy_header import Header, Malformed, read_header
 

@@ -6,7 +6,7 @@ import struct
 from contextlib import suppress
 from typing import Protocol
 
-from ..events import Count, Event
+from ..metrics.events import Count, Event
 
 RECEIVE = 64 * 1024
 """How many bytes are taken from a plain socket at once."""

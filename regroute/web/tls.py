@@ -11,7 +11,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from ..certificates import ByName, Certificate
-from ..events import Count, Event, uncounted
+from ..metrics.events import Count, Event, uncounted
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import (

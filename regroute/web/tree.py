@@ -11,11 +11,11 @@ from twisted.web import server
 from twisted.web.http import Request, datetimeToString
 from twisted.web.resource import Resource
 
-from ..access_log import Again, Entry, entry_of
 from ..answers import Reason, Refusal, refuse
 from ..clients import peer_address
 from ..config.schema import Limits
-from ..events import Count, Event, uncounted
+from ..logs.access_log import Again, Entry, entry_of
+from ..metrics.events import Count, Event, uncounted
 from ..networks.spans import Address
 from ..respond import Lines, Response, respond
 from ..rules import RuleSet

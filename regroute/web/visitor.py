@@ -9,7 +9,7 @@ from select import EPOLLIN
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeAlias
 
-from ..events import Event
+from ..metrics.events import Event
 from .connection import PROXY_IDLE_TIME
 from .lane_tls import LaneTLS
 from .memory import Served

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from regroute.events import Count, uncounted
+from regroute.metrics.events import Count, uncounted
 from regroute.networks.spans import Address
 from regroute.web.proxy_protocol import Announced, AnnouncedFactory
 

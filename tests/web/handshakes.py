@@ -21,7 +21,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from regroute.events import Count, uncounted
+from regroute.metrics.events import Count, uncounted
 from regroute.web.tls import ServerTLS, TLSFactory, TLSTransport
 
 from ..issuers import Issuer, pem

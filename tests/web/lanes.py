@@ -14,8 +14,8 @@ from typing import TypeVar, cast
 
 from cryptography import x509
 
-from regroute.access_log import Entry, line_of, line_template
 from regroute.config.schema import Limits
+from regroute.logs.access_log import Entry, line_of, line_template
 from regroute.reactor import Reactor
 from regroute.rules import RuleSet
 from regroute.web.lane import Lane

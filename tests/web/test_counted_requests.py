@@ -7,9 +7,9 @@ import pytest
 from twisted.logger import capturedLogs
 
 from regroute.answers import Reason
+from regroute.metrics.tally import REQUESTS
 from regroute.networks.table import AddressTable
 from regroute.oci import Kind
-from regroute.tally import REQUESTS
 
 from ..making import HEAD_SIZE, Books, site_of
 from .lanes import laned

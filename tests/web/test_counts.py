@@ -15,9 +15,9 @@ from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 
 from regroute.answers import Reason
-from regroute.events import Event
+from regroute.metrics.events import Event
+from regroute.metrics.tally import REQUESTS
 from regroute.reactor import Reactor
-from regroute.tally import REQUESTS
 from regroute.web.accept import RETRY_TIME, Acceptor
 from regroute.web.body import LIMIT
 from regroute.web.connection import LINGER_TIME, PROXY_IDLE_TIME

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
-from regroute.events import Event
+from regroute.metrics.events import Event
 from regroute.web.lane_tls import LaneTLS
 
 from ..issuers import new_root

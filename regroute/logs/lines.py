@@ -14,8 +14,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from ..starting import CannotStart
 from .outlets import Outlet
-from .starting import CannotStart
 
 BATCH = 64 * 1024
 """How many bytes are gathered before they are written at once."""

@@ -16,15 +16,15 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from ..check import Checked
+from ..config.faults import Fault, Faulty
+from ..listeners import Listeners, Opened
+from ..load import Origin
+from ..metrics.counters import Counters, new_block
+from ..server import Process, bind
+from ..web.listening import Place, Sockets, place_of
 from . import channel
-from .check import Checked
-from .config.faults import Fault, Faulty
-from .counters import Counters, new_block
 from .launch import Launch, Link
-from .listeners import Listeners, Opened
-from .load import Origin
-from .server import Process, bind
-from .web.listening import Place, Sockets, place_of
 
 FIRST_DELAY = 0.1
 LAST_DELAY = 10.0

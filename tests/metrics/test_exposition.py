@@ -11,16 +11,16 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 
 import twisted
 from regroute.answers import Reason
-from regroute.counters import Counters
-from regroute.events import Event
-from regroute.metrics import Facts, Metrics
+from regroute.metrics.counters import Counters
+from regroute.metrics.events import Event
+from regroute.metrics.exposition import Facts, Metrics
+from regroute.metrics.tally import BOUNDS, Tally
 from regroute.oci import Kind
 from regroute.outcome import History
-from regroute.tally import BOUNDS, Tally
 
-from .issuers import DAY, NOW, new_key, new_root, pem, pem_key
-from .making import Books, checked
-from .test_access_log import PULL
+from ..issuers import DAY, NOW, new_key, new_root, pem, pem_key
+from ..logs.test_access_log import PULL
+from ..making import Books, checked
 
 OPENMETRICS = "application/openmetrics-text"
 # As Prometheus 3 asks.
@@ -28,7 +28,7 @@ PROMETHEUS = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
     "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1"
 )
-DOCUMENT = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text()
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 DOCUMENTED = Facts("c0ffee", History(1.0), {"a.example": NOW}, {"office": 1})
 FACTS = Facts("c0ffee", History(1_792_834_567.5))
 REQUESTS_TOTAL = "regroute_requests_total"

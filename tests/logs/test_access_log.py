@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from regroute.access_log import Entry, Layout, Shown, line_of, line_template
+from regroute.logs.access_log import Entry, Layout, Shown, line_of, line_template
 
 NAMES = [
     "time",

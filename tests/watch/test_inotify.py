@@ -8,8 +8,8 @@ from typing import cast
 import pytest
 from twisted.internet.testing import MemoryReactorClock
 
-from regroute.inotify import Directories
 from regroute.reactor import Reactor
+from regroute.watch.inotify import Directories
 
 
 class Bed:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.logger import Logger, LogLevel
 
-from regroute.journal import LONGEST, is_journal, journal_observer, parse_line, with_priority
+from regroute.logs.journal import LONGEST, is_journal, journal_observer, parse_line, with_priority
 
 PRIORITIES = [
     (LogLevel.debug, 7),

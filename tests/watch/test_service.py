@@ -9,10 +9,10 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 
-from regroute.inotify import Names
 from regroute.load import look
 from regroute.reactor import Reactor
-from regroute.watch import LONGEST_TIME, QUIET_TIME, SETTLE_TIME, Watch
+from regroute.watch.inotify import Names
+from regroute.watch.service import LONGEST_TIME, QUIET_TIME, SETTLE_TIME, Watch
 
 
 class Bed:

@@ -26,8 +26,8 @@ from twisted.protocols.amp import (
 )
 from twisted.python.failure import Failure
 
-from .config.faults import Fault
-from .load import Origin
+from ..config.faults import Fault
+from ..load import Origin
 
 DESCRIPTOR = 3
 """The worker's end of the socket, right after the standard streams."""

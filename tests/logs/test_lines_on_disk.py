@@ -13,8 +13,8 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
-from regroute.lines import BATCH, HELD, Lines
-from regroute.outlets import open_file, open_stdout
+from regroute.logs.lines import BATCH, HELD, Lines
+from regroute.logs.outlets import open_file, open_stdout
 
 from .press import UNLIMITED, Sheet, line, on, said, start
 

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regroute.access_log import Entry
 from regroute.answers import Reason
-from regroute.counters import Counters
-from regroute.events import Event
+from regroute.logs.access_log import Entry
+from regroute.metrics.counters import Counters
+from regroute.metrics.events import Event
+from regroute.metrics.tally import BOUNDS, BUCKETS, MICROSECONDS, REQUESTS, Tally
 from regroute.oci import Kind
-from regroute.tally import BOUNDS, BUCKETS, MICROSECONDS, REQUESTS, Tally
 
-from .making import Books
-from .test_access_log import PULL
+from ..logs.test_access_log import PULL
+from ..making import Books
 
 DURATIONS = st.one_of(
     st.integers(0, 2_000),

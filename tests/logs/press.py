@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent
 
-from regroute.lines import RETRY_TIME, STOP_TIME, Lines
-from regroute.outlets import Outlet
+from regroute.logs.lines import RETRY_TIME, STOP_TIME, Lines
+from regroute.logs.outlets import Outlet
 
 UNLIMITED = 1 << 40
 

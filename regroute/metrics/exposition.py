@@ -22,11 +22,11 @@ from prometheus_client.metrics_core import (
 
 import twisted
 
-from .answers import Reason
-from .check import Checked
+from ..answers import Reason
+from ..check import Checked
+from ..outcome import History
 from .counters import OVERFLOW, Counters
 from .events import Event
-from .outcome import History
 from .tally import BOUNDS, BUCKETS, MICROSECONDS, REQUESTS
 
 _MICRO = 1e6  # a second

@@ -12,16 +12,24 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.protocols.amp import Command
 
-from regroute import channel
 from regroute.config.faults import Fault, Faulty
-from regroute.launch import Link
 from regroute.listeners import Listeners
 from regroute.load import Origin, load_from
-from regroute.workers import FIRST_DELAY, LAST_DELAY, PATIENCE, PING_TIME, SOON, STOP_TIME, Workers
+from regroute.workers import channel
+from regroute.workers.launch import Link
+from regroute.workers.service import (
+    FIRST_DELAY,
+    LAST_DELAY,
+    PATIENCE,
+    PING_TIME,
+    SOON,
+    STOP_TIME,
+    Workers,
+)
 
-from .making import checked
-from .ports import free_port
-from .press import said
+from ..logs.press import said
+from ..making import checked
+from ..ports import free_port
 
 FAULT = Fault("rules.yaml", 3, 1, "the disk is full")
 

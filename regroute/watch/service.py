@@ -17,10 +17,10 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..load import Contents, look
+from ..reactor import Reactor
 from .hops import entries, hops
 from .inotify import Directories, Names
-from .load import Contents, look
-from .reactor import Reactor
 
 QUIET_TIME = 0.2
 """How long nothing must happen before the files are looked at, in seconds."""

@@ -15,10 +15,10 @@ from twisted.logger import Logger
 from twisted.protocols.amp import Command
 from twisted.python.failure import Failure
 
+from ..config.faults import Fault
+from ..logs.journal import LONGEST, parse_line
+from ..reactor import Reactor
 from . import channel
-from .config.faults import Fault
-from .journal import LONGEST, parse_line
-from .reactor import Reactor
 
 _log = Logger()
 
@@ -113,7 +113,7 @@ class Launcher:
             process = self._reactor.spawnProcess(
                 _Process(number, ended),
                 sys.executable,
-                [sys.executable, "-P", "-m", "regroute.worker", str(self._servers)],
+                [sys.executable, "-P", "-m", "regroute.workers.worker", str(self._servers)],
                 env=_environment(),
                 childFDs={
                     0: nothing.fileno(),

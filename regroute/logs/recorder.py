@@ -7,16 +7,16 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 
+from ..check import Checked
+from ..config.faults import Faulty
+from ..config.schema import LogFile
+from ..metrics.events import Event
+from ..metrics.tally import Tally
+from ..networks.spans import Address
+from ..starting import CannotStart
 from .access_log import Again, Entry, Template, line_of, line_template
-from .check import Checked
-from .config.faults import Faulty
-from .config.schema import LogFile
-from .events import Event
 from .lines import Lines, NoLines
-from .networks.spans import Address
 from .outlets import open_file, open_stdout
-from .starting import CannotStart
-from .tally import Tally
 
 Sink = Lines | NoLines
 

@@ -14,7 +14,7 @@ from types import FrameType
 
 import pytest
 
-from regroute.outlets import Outlet, PatientText, open_file, open_stdout
+from regroute.logs.outlets import Outlet, PatientText, open_file, open_stdout
 
 PIECE = b"." * (select.PIPE_BUF - 1) + b"\n"
 

@@ -11,8 +11,17 @@ from twisted.application.service import IService
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
-from regroute.lines import BATCH, FLUSH_TIME, HELD, RETRY_TIME, STOP_TIME, Lines, LineSink, NoLines
-from regroute.outlets import open_file
+from regroute.logs.lines import (
+    BATCH,
+    FLUSH_TIME,
+    HELD,
+    RETRY_TIME,
+    STOP_TIME,
+    Lines,
+    LineSink,
+    NoLines,
+)
+from regroute.logs.outlets import open_file
 
 from .press import UNLIMITED, Press, Sheet, line, on, said, start
 

@@ -1,6 +1,6 @@
 """A worker: a process that serves as its parent says, and ends with it.
 
-``python -m regroute.worker SERVERS`` is how the daemon starts one; nobody else has a use for it.
+``python -m regroute.workers.worker SERVERS`` is how the daemon starts one; nobody else needs it.
 """
 
 import os
@@ -16,19 +16,19 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger, globalLogBeginner
 
+from ..check import Checked
+from ..config.faults import Fault, Faulty
+from ..load import load_from
+from ..logs.journal import journal_observer
+from ..logs.outlets import PatientText, open_stdout
+from ..metrics.counters import Counters
+from ..reactor import Reactor
+from ..server import Server
+from ..signals import OnSignal
+from ..starting import CannotStart
+from ..web.lane_tls import without_server_names
+from ..web.listening import Place, Sockets, place_of
 from . import channel
-from .check import Checked
-from .config.faults import Fault, Faulty
-from .counters import Counters
-from .journal import journal_observer
-from .load import load_from
-from .outlets import PatientText, open_stdout
-from .reactor import Reactor
-from .server import Server
-from .signals import OnSignal
-from .starting import CannotStart
-from .web.lane_tls import without_server_names
-from .web.listening import Place, Sockets, place_of
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure

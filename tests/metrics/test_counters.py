@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.logger import capturedLogs
 
-from regroute.counters import CELLS, DIRECTORY, OVERFLOW, Cell, Counters, new_block
+from regroute.metrics.counters import CELLS, DIRECTORY, OVERFLOW, Cell, Counters, new_block
 
-from .press import said
+from ..logs.press import said
 
 HEADER = 64
 """The bytes of a block that say how much of it counts: they are written last."""
@@ -178,7 +178,7 @@ def test_it_is_a_dictionary_whoever_dies(steps: list[tuple[str, str, list[str], 
 
 COUNTING = """
 import sys
-from regroute.counters import Counters
+from regroute.metrics.counters import Counters
 counters = Counters.shared(int(sys.argv[1]))
 counters.reset_gauges()
 counters.values[counters.gauge("open")] = 1

@@ -5,10 +5,10 @@ A request is one cell, by all that is told of it, and one bucket of how long it 
 
 from bisect import bisect_left
 
-from .access_log import Again, Entry
+from ..logs.access_log import Again, Entry
+from ..networks.spans import Address
 from .counters import Counters
 from .events import Event
-from .networks.spans import Address
 
 BOUNDS = (
     *(10, 25, 50, 100, 250, 500),

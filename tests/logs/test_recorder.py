@@ -10,11 +10,11 @@ from twisted.logger import capturedLogs
 
 from regroute.check import Checked
 from regroute.config.faults import Faulty
-from regroute.counters import Counters
-from regroute.recorder import Recorder
-from regroute.tally import REQUESTS, Tally
+from regroute.logs.recorder import Recorder
+from regroute.metrics.counters import Counters
+from regroute.metrics.tally import REQUESTS, Tally
 
-from .making import checked
+from ..making import checked
 from .press import said
 from .test_access_log import PULL
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from regroute.hops import entries, hops
+from regroute.watch.hops import entries, hops
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from json import JSONEncoder
 from typing import Literal, NamedTuple, TypeAlias
 
-from .answers import Reason
-from .networks.spans import Address, unmapped
-from .oci import Kind
-from .respond import Lines, Response
+from ..answers import Reason
+from ..networks.spans import Address, unmapped
+from ..oci import Kind
+from ..respond import Lines, Response
 
 Layout: TypeAlias = Literal["json", "combined"]
 Shown: TypeAlias = Literal["full", "prefix", "none"]

@@ -1,0 +1,1 @@
+"""Reloading when a file changes."""
