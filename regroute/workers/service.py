@@ -12,16 +12,18 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock, gatherResults
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from ..check import Checked
 from ..config.faults import Fault, Faulty
 from ..listeners import Listeners, Opened
 from ..load import Origin
 from ..metrics.counters import Counters, new_block
-from ..server import Process, bind
+from ..server import Process, bind, stopping
 from ..web.listening import Place, Sockets, place_of
 from . import channel
 from .launch import Launch, Link
@@ -34,8 +36,8 @@ SOON = 10.0
 """How soon an end means that something is wrong, in seconds."""
 PING_TIME = 5.0
 """How far apart signs of life are asked for, in seconds."""
-PATIENCE = 30.0
-"""How long a worker may give no sign of life, in seconds: a large configuration takes its time."""
+PATIENCE = 6
+"""How many signs of life a worker may leave out: a large configuration takes its time."""
 STOP_TIME = 5.0
 """How long after the drain a worker is ended that has not ended by itself, in seconds."""
 
@@ -57,7 +59,7 @@ class Slot:
     started: float = 0.0
     starts: int = 0
     delay: float = 0.0
-    alive_at: float = 0.0
+    silent: int = 0  # how often it has been asked for a sign of life since the last one
     retry: IDelayedCall | None = None
     ended: Deferred[None] = field(default_factory=Deferred)
 
@@ -136,7 +138,8 @@ class Workers(Service):
 
     def _start(self, slot: Slot) -> None:
         slot.retry = None
-        slot.started = slot.alive_at = self._clock.seconds()
+        slot.started = self._clock.seconds()
+        slot.silent = 0
         slot.starts += 1
         try:
             slot.link = self._launch(slot.number, slot.block, lambda why: self._end(slot, why))
@@ -144,7 +147,8 @@ class Workers(Service):
             self._retry(slot, f"cannot be started: {error.strerror}")
             return
         slot.ended = Deferred()
-        self._lock.run(self._introduce, slot, slot.link).addErrback(_is_ended)
+        starting = self._lock.run(self._introduce, slot, slot.link)
+        starting.addErrback(self._give_up, slot.link)
 
     async def _introduce(self, slot: Slot, link: Link) -> None:
         """Tell a new worker what the others know."""
@@ -164,6 +168,11 @@ class Workers(Service):
         if not self._are_ready and all(each.is_serving for each in self.slots):
             self._are_ready = True
             self._ready()
+
+    def _give_up(self, failure: Failure, link: Link) -> None:
+        """End a worker that cannot be told what it needs; if it has not ended by itself."""
+        _is_ended(failure)
+        link.kill()
 
     async def _lend(self, link: Link, checked: Checked, sockets: dict[Place, Sockets]) -> None:
         for position, listener in enumerate(checked.config.listen):
@@ -191,19 +200,20 @@ class Workers(Service):
 
     def _look_for_life(self) -> None:
         """End workers whose reactor hangs: their queues wait for those that take their place."""
-        now = self._clock.seconds()
         for slot in self.slots:
             if slot.link is None:
                 continue
-            if now - slot.alive_at >= PATIENCE:
+            # Counted and not timed: the clock may be set, and the machine sleep.
+            if slot.silent >= PATIENCE:
                 _log.error("worker {number} hangs, and is ended", number=slot.number)
                 slot.link.kill()
                 continue
+            slot.silent += 1
             asked = slot.link.tell(channel.Ping)
             asked.addCallbacks(lambda _, slot=slot: self._note_life(slot), _is_ended)
 
     def _note_life(self, slot: Slot) -> None:
-        slot.alive_at = self._clock.seconds()
+        slot.silent = 0
 
     # What `server.Servers` are asked for.
 
@@ -231,6 +241,9 @@ class Workers(Service):
 
     async def _prepare(self, checked: Checked, origin: Origin, opened: Opened) -> None:
         await self._lock.acquire()
+        if not self.running:
+            self._lock.release()
+            raise stopping(checked)
         self._next = checked, channel.write_origin(origin)
         # All of them, for what is lent must stay open until it is sent.
         faults = await gatherResults(
@@ -290,5 +303,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _is_ended(_: object) -> None:
-    """Nothing: that a worker has ended is told by its process."""
+def _is_ended(failure: Failure) -> None:
+    """That a worker has ended is told by its process; anything else is a fault of ours."""
+    if failure.check(ConnectionDone, ConnectionLost) is None:
+        _log.failure("a worker does not do what it is told", failure)

@@ -275,7 +275,7 @@ def test_a_worker_that_gives_no_sign_of_life_is_ended(bed: Bed) -> None:
     bed.start()
     hung, healthy = bed.launched
     hung.is_slow = True
-    for _ in range(int(PATIENCE / PING_TIME) - 1):
+    for _ in range(PATIENCE):
         bed.clock.advance(PING_TIME)
     assert "kill" not in hung.told
     bed.clock.advance(PING_TIME)
@@ -302,6 +302,37 @@ def test_a_worker_that_does_not_stop_is_ended(tmp_path: Path) -> None:
     bed.clock.advance(1 + 2 + STOP_TIME)
     assert [double.told[-1] for double in bed.launched] == ["kill"] * 2
     assert stopped.called
+
+
+def test_a_clock_that_is_set_ends_nobody(bed: Bed) -> None:
+    bed.start()
+    bed.clock.advance(3600)
+    bed.clock.advance(3600)
+    assert all("kill" not in double.told for double in bed.launched)
+
+
+def test_a_fault_of_ours_in_telling_a_worker_is_logged_and_it_starts_anew(bed: Bed) -> None:
+    bed.is_slow = True
+    with capturedLogs() as logs:
+        bed.start()
+        bed.launched[0].waiting.pop().errback(ValueError("odd"))
+    assert "a worker does not do what it is told" in said(logs)
+    assert bed.launched[0].told[-1] == "kill"
+    for _ in range(3):
+        bed.launched[1].waiting.pop(0).callback(())
+    bed.is_slow = False
+    bed.clock.advance(FIRST_DELAY)
+    assert bed.ready == 1
+
+
+def test_nothing_is_reloaded_while_the_workers_stop(bed: Bed) -> None:
+    bed.start()
+    bed.workers.stopService()
+    assert "about to stop" in fault_of(bed.prepare("two"))
+    bed.workers.abandon()
+    for double in bed.launched:
+        assert double.told[-1] == "stop"
+        double.end("with status 0")
 
 
 def test_each_worker_has_a_socket_of_its_own_for_a_port(bed: Bed) -> None:
