@@ -178,8 +178,6 @@ class Alone(Service):
 
     def prepare(self, checked: Checked, origin: Origin, opened: Opened) -> Deferred[None]:
         try:
-            if not self.running:
-                raise stopping(checked)
             self._server.prepare(checked, opened.of(0))
         except Faulty as faulty:
             return fail(faulty)
@@ -207,11 +205,6 @@ def bind(listeners: Listeners, checked: Checked) -> None:
         listeners.apply(checked, listeners.open(checked))
     except Faulty as faulty:
         raise CannotStart(str(faulty)) from None
-
-
-def stopping(checked: Checked) -> Faulty:
-    """Why a configuration does not take force any more."""
-    return Faulty([checked.source.fault((), "the daemon is about to stop: nothing is reloaded")])
 
 
 def settle() -> None:

@@ -23,7 +23,7 @@ from ..config.faults import Fault, Faulty
 from ..listeners import Listeners, Opened
 from ..load import Origin
 from ..metrics.counters import Counters, new_block
-from ..server import Process, bind, stopping
+from ..server import Process, bind
 from ..web.listening import Place, Sockets, place_of
 from . import channel
 from .launch import Launch, Link
@@ -85,6 +85,7 @@ class Workers(Service):
         self._ready = ready
         self._clock = clock
         self._are_ready = False
+        self._is_over = False
         self._next: tuple[Checked, int] | None = None
         # Who starts is not to be in between when the others change their configuration.
         self._lock = DeferredLock()
@@ -125,6 +126,7 @@ class Workers(Service):
         await gatherResults(waiting)
         if timer.active():
             timer.cancel()
+        self._is_over = True
         self._signs.stop()
         self._listeners.close()
         os.close(self._origin)
@@ -241,9 +243,10 @@ class Workers(Service):
 
     async def _prepare(self, checked: Checked, origin: Origin, opened: Opened) -> None:
         await self._lock.acquire()
-        if not self.running:
+        if self._is_over:
             self._lock.release()
-            raise stopping(checked)
+            message = "the daemon has stopped serving: nothing is reloaded"
+            raise Faulty([checked.source.fault((), message)])
         self._next = checked, channel.write_origin(origin)
         # All of them, for what is lent must stay open until it is sent.
         faults = await gatherResults(

@@ -13,7 +13,7 @@ from twisted.logger import capturedLogs
 from twisted.protocols.amp import Command
 
 from regroute.config.faults import Fault, Faulty
-from regroute.listeners import Listeners
+from regroute.listeners import Listeners, Opened
 from regroute.load import Origin, load_from
 from regroute.workers import channel
 from regroute.workers.launch import Link
@@ -325,14 +325,16 @@ def test_a_fault_of_ours_in_telling_a_worker_is_logged_and_it_starts_anew(bed: B
     assert bed.ready == 1
 
 
-def test_nothing_is_reloaded_while_the_workers_stop(bed: Bed) -> None:
+def test_nothing_is_reloaded_once_the_workers_have_stopped(bed: Bed) -> None:
     bed.start()
     bed.workers.stopService()
-    assert "about to stop" in fault_of(bed.prepare("two"))
-    bed.workers.abandon()
     for double in bed.launched:
-        assert double.told[-1] == "stop"
         double.end("with status 0")
+    origin = bed.origin("two")
+    prepared = bed.workers.prepare(load_from(origin), origin, Opened())
+    assert "has stopped serving" in fault_of(prepared)
+    bed.workers.abandon()
+    assert [double.told[-1] for double in bed.launched] == ["stop"] * 2
 
 
 def test_each_worker_has_a_socket_of_its_own_for_a_port(bed: Bed) -> None:
