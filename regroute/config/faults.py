@@ -15,13 +15,13 @@ class Fault:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}: {_one_line(self.message)}"
+        return f"{self.file}:{self.line}:{self.column}: {one_line(self.message)}"
 
 
 _LONGEST = 400
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """A message as it may stand in a terminal or a log, whatever the file had in it."""
     shown = "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
