@@ -11,6 +11,7 @@ import click
 from .check import Checked
 from .config.faults import Faulty
 from .config.schema import Config
+from .diff.command import diff
 from .explain import explain as explain_request
 from .load import load
 from .networks.spans import Address, parse_address
@@ -35,6 +36,9 @@ class _AddressType(click.ParamType[Address]):
 @click.version_option(package_name="regroute")
 def main() -> None:
     """Look into a configuration of regroute; `twistd regroute` runs the daemon."""
+
+
+main.add_command(diff)
 
 
 @main.command()

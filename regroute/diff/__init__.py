@@ -1,1 +1,1 @@
-"""Two configurations compared: which requests get another answer under the new one, and from whom."""
+"""Two configurations compared: who gets another answer under the new one, and from where."""

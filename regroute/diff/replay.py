@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 from ..answers import Refusal
 from ..check import Checked
@@ -17,7 +17,7 @@ from ..config.schema import Config, LogFile
 from ..networks.spans import Address, parse_address
 from ..query import Query
 from ..rules import Decision, RuleSet
-from .verdicts import Verdict, is_same_answer, outcome_of
+from .verdicts import Sources, Verdict, is_same_answer, outcome_of, source_of
 
 # What the daemon refuses before any rule is asked, for something that no log tells.
 _STRICT = (400, 408, 414, 431)
@@ -138,7 +138,7 @@ class _Tally:
         self._new = new
         self._requests = 0
         self._skipped: Counter[Skip] = Counter()
-        self._moves: dict[Any, _Move] = {}
+        self._moves: dict[Sources, _Move] = {}
         self._places: dict[str, _Place | None] = {}
         self._seen: dict[tuple[object, ...], _Move | None] = {}
 
@@ -201,16 +201,19 @@ class _Tally:
         new = self._new.decide_in(query, place.new)
         if is_same_answer(old, new):
             return None
-        key = _sources(old), _sources(new)
-        move = self._moves.get(key)
+        sources = source_of(old), source_of(new)
+        move = self._moves.get(sources)
         if move is None:
-            move = self._moves[key] = _new_move(recorded, old, new)
+            move = self._moves[sources] = _new_move(recorded, old, new)
         return move
 
     def replayed(self) -> Replayed:
         """The result, with the moves of most requests first."""
         moves = sorted(
-            (Move(move.before, move.after, move.requests, move.example) for move in self._moves.values()),
+            (
+                Move(move.before, move.after, move.requests, move.example)
+                for move in self._moves.values()
+            ),
             key=lambda move: -move.requests,
         )
         changed = sum(move.requests for move in moves)
@@ -229,13 +232,6 @@ def _query(recorded: Recorded, place: _Place) -> Query | None:
         )
     except Refusal:
         return None
-
-
-def _sources(decision: Decision) -> tuple[object, ...]:
-    """What makes out the verdict of a decision, whose answer costs more to make."""
-    registry = decision.candidates[0].name if decision.candidates else None
-    position = decision.rule.position if decision.rule else None
-    return position, registry, position is None and bool(decision.allow)
 
 
 def _new_move(recorded: Recorded, old: Decision, new: Decision) -> _Move:

@@ -3,7 +3,7 @@
 Names and positions of rules do not count: a client cannot see them.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from ..choose import choose, locate
 from ..rules import Decision, To
@@ -20,6 +20,11 @@ class Verdict(NamedTuple):
         place = self.rule or "no rule"
         to = f" → {self.registry}" if self.registry else ""
         return f"{place}{to} {self.status}"
+
+
+Source: TypeAlias = tuple[int | None, str | None, bool]
+"""What makes out a verdict: the rule's position, the registry, and whether a method is missing."""
+Sources: TypeAlias = tuple[Source, Source]
 
 
 class Outcome(NamedTuple):
@@ -48,3 +53,11 @@ def outcome_of(decision: Decision) -> Outcome:
     """What is told of the answer that a decision comes to."""
     answer = choose(decision)
     return Outcome(Verdict(answer.rule, answer.registry, answer.status), answer.location)
+
+
+def source_of(decision: Decision) -> Source:
+    """What tells verdicts of one rule set apart, without making an answer."""
+    registry = decision.candidates[0].name if decision.candidates else None
+    if decision.rule is None:
+        return None, registry, bool(decision.allow)
+    return decision.rule.position, registry, False
