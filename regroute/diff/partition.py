@@ -62,9 +62,12 @@ def partition(old: RuleSet, new: RuleSet) -> Steps[Partition]:
     starts: dict[Literal[4, 6], list[int]] = {}
     kinds: dict[Literal[4, 6], list[int]] = {}
     ours, theirs = _mark(old), _mark(new)
-    for version in _BITS:
+    for version, bits in _BITS.items():
         starts[version], kinds[version] = [], []
         for count, (start, networks) in enumerate(_intervals(old, new, version)):
+            if start >> bits:
+                # A set that has the last address ends beyond it.
+                break
             marks = ours(networks.old), theirs(networks.new)
             kind = numbers.setdefault(marks, len(classes))
             if kind == len(classes):
