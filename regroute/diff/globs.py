@@ -21,10 +21,9 @@ def fresh_word(texts: Iterable[str]) -> str:
     return word
 
 
-def witnesses(symbols: str, word: str) -> Iterator[str]:
-    """Texts that a pattern matches, with and without something where its wildcards are."""
-    yield symbols.translate(dict.fromkeys(_WILDCARDS, word))
-    yield symbols.translate(dict.fromkeys(_WILDCARDS, ""))
+def witness(symbols: str, word: str) -> str:
+    """A text that a pattern matches, with a word where its wildcards are."""
+    return symbols.translate(dict.fromkeys(_WILDCARDS, word))
 
 
 def common_witnesses(one: str, other: str, word: str) -> Iterator[str]:

@@ -2,25 +2,30 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from itertools import product
+from itertools import combinations, product
 from typing import TypeAlias
 
 from ..conditions import Like, OneOf, Pattern
 from ..oci import Asked, parse_path
 from ..target import decoded
-from .globs import common_witnesses, witnesses
+from .globs import common_witnesses, witness
 from .steps import Steps
 
 Leaves: TypeAlias = tuple[OneOf | Like, ...]
 """Conditions on parts of the request that stand together, in one rule or in one ``not``."""
 
+_MOST_COMMON = 1000  # texts that two patterns have in common
 _MOST_PAIRS = 20_000  # of a repository and a reference, which make up to three paths
 
 
 class Texts:
-    """What conditions say of each part of a request: plain texts, and patterns."""
+    """What conditions say of each part of a request: plain texts, and patterns.
+
+    `left_out` counts the pairs of them that there are too many of to try.
+    """
 
     def __init__(self) -> None:
+        self.left_out = 0
         self.literals: dict[str, dict[str, None]] = defaultdict(dict)
         self.globs: dict[str, dict[Pattern, None]] = defaultdict(dict)
 
@@ -48,21 +53,22 @@ class Texts:
 
     def like(self, part: str, word: str) -> Steps[list[str]]:
         """Texts that the patterns of a part match: each, and every two that have one in common."""
-        found = list(self.literals[part])
         globs = [pattern.symbols for pattern in self.globs[part]]
-        for place, one in enumerate(globs):
-            found += witnesses(one, word)
-            for other in globs[:place]:
-                found += common_witnesses(one, other, word)
+        found = dict.fromkeys([*self.literals[part], *(witness(glob, word) for glob in globs)])
+        most = len(found) + _MOST_COMMON
+        for one, other in combinations(globs, 2):
+            if len(found) < most:
+                found |= dict.fromkeys(common_witnesses(one, other, word))
                 yield
-        return found
+            else:
+                self.left_out += 1
+        return list(found)
 
 
-def path_candidates(
-    texts: Texts, groups: Iterable[Leaves], word: str
-) -> Steps[tuple[list[str], int]]:
-    """Paths of every kind with all repositories and references that may matter, and how many pairs
-    of these are left out because there are too many. The first path is as nobody has named it.
+def path_candidates(texts: Texts, groups: Iterable[Leaves], word: str) -> Steps[list[str]]:
+    """Paths of every kind with all repositories and references that may matter.
+
+    The first path is as nobody has named it.
     """
     _read_paths(texts, word)
     plain = yield from texts.like("path", word)
@@ -74,8 +80,8 @@ def path_candidates(
     found = [path for pair in pairs for path in _reference_paths(*pair)]
     for name in repositories:
         found += [f"/v2/{name}/tags/list", f"/v2/{name}/blobs/uploads/"]
-    left_out = len(repositories) * len(references) - len(pairs)
-    return [*found, "/v2/", f"/v2/_{word}", f"/{word}", *plain], left_out
+    texts.left_out += len(repositories) * len(references) - len(pairs)
+    return [*found, "/v2/", f"/v2/_{word}", f"/{word}", *plain]
 
 
 def _pairs(

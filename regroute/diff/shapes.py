@@ -5,15 +5,16 @@ and of all texts that no condition tells apart one is enough.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import chain, combinations, product, starmap
 from math import prod
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from urllib.parse import quote
 
 from ..answers import Refusal
 from ..check import NOBODY
-from ..conditions import Condition, Conditions, Like, Not, OneOf, Pattern
+from ..conditions import Conditions, Like, Not, OneOf, Pattern
 from ..query import Query
 from ..rules import Rule, To
 from .globs import fresh_word
@@ -22,6 +23,7 @@ from .steps import Steps
 
 _NOWHERE: frozenset[str] = frozenset()
 _USUAL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_A_STEP = 64  # shapes
 _V2 = Like("path", (Pattern("/v2"), Pattern("/v2/*", prefix=True)))
 
 
@@ -56,14 +58,14 @@ class Shapes:
 def find_shapes(rules: Sequence[Rule], most: int) -> Steps[Shapes]:
     """The shapes that the conditions of all `rules` tell apart, some `most` of them.
 
-    If there are more, each rule alone and each pair of rules have their witnesses.
+    If there are more, those of each rule alone come first, and then those of each two rules.
     """
     groups = list(dict.fromkeys(_groups(rules)))
     axes, left_out = yield from _axes(groups)
-    count = prod(len(axis.texts) for axis in axes.values())
+    count = prod(len(axis.texts) for axis in axes)
     if count <= most:
-        texts = (axis.texts for axis in axes.values())
-        return Shapes(tuple(Shape(*combined) for combined in product(*texts)), left_out)
+        texts = product(*(axis.texts for axis in axes))
+        return Shapes(tuple(starmap(Shape, texts)), left_out)
     chosen = yield from _narrowed(axes, groups, most)
     return Shapes(chosen, left_out + count - len(chosen))
 
@@ -107,42 +109,39 @@ class _Axis:
     The first is as nobody has named it.
     """
 
-    leaves: Mapping[Condition, int]
+    leaves: Mapping[OneOf | Like, int]
     texts: tuple[str, ...]
     marks: tuple[int, ...]
 
-    def needed(self, leaves: Iterable[Condition]) -> int:
-        """The bits of some leaves, as far as they are of this axis."""
-        return sum(self.leaves.get(leaf, 0) for leaf in leaves)
-
-    def options(self, needed: int) -> list[str]:
-        """The texts for which all of these bits hold; if there are none, what nobody names."""
+    def choices(self, group: Leaves) -> int | None:
+        """The texts for which all conditions of a group hold, as bits; None if it has none here."""
+        needed = sum(self.leaves.get(leaf, 0) for leaf in group)
         if not needed:
-            return [self.texts[0]]
-        marked = zip(self.texts, self.marks, strict=True)
-        return [text for text, mark in marked if mark & needed == needed]
+            return None
+        return sum(1 << place for place, mark in enumerate(self.marks) if mark & needed == needed)
 
 
-def _axes(groups: Iterable[Leaves]) -> Steps[tuple[dict[str, _Axis], int]]:
-    leaves: dict[str, dict[Condition, int]] = {name: {} for name in Shape._fields}
+def _axes(groups: Iterable[Leaves]) -> Steps[tuple[list[_Axis], int]]:
+    leaves: dict[str, dict[OneOf | Like, int]] = {name: {} for name in Shape._fields}
     texts = Texts()
     for leaf in dict.fromkeys(leaf for group in groups for leaf in group):
         place = leaves[_AXES[leaf.part]]
         place[leaf] = 1 << len(place)
         texts.add(leaf)
     word = fresh_word(texts.all())
-    paths, left_out = yield from path_candidates(texts, groups, word)
+    named = texts.literals
     candidates = {
-        "method": ["GET", *texts.literals["method"], *_unnamed_methods(texts.literals["method"])],
-        "host": [f"{word}.example" if texts.literals["host"] else "", *texts.literals["host"]],
-        "path": paths,
+        "method": ["GET", *named["method"], *_unnamed_methods(named["method"])],
+        "host": [f"{word}.example" if named["host"] else "", *named["host"]],
+        "path": (yield from path_candidates(texts, groups, word)),
         "user_agent": ["", *(yield from texts.like("user_agent", word))],
-        "namespace": ["", *texts.literals["namespace"]],
+        "namespace": ["", *named["namespace"]],
     }
-    axes = {}
+    axes = []
     for name in Shape._fields:
-        axes[name] = yield from _axis(candidates[name], leaves[name], _shape_with(name))
-    return axes, left_out
+        shapes = (Shape(**{name: text}) for text in dict.fromkeys(candidates[name]))
+        axes.append((yield from _axis(name, shapes, leaves[name])))
+    return axes, texts.left_out
 
 
 def _unnamed_methods(named: Iterable[str]) -> list[str]:
@@ -150,63 +149,88 @@ def _unnamed_methods(named: Iterable[str]) -> list[str]:
     return unnamed[:1]
 
 
-def _shape_with(axis: str) -> Callable[[str], Shape]:
-    return lambda text: Shape(**{axis: text})
-
-
-def _axis(
-    candidates: Iterable[str], leaves: Mapping[Condition, int], shape: Callable[[str], Shape]
-) -> Steps[_Axis]:
+def _axis(name: str, shapes: Iterable[Shape], leaves: Mapping[OneOf | Like, int]) -> Steps[_Axis]:
+    mark = _marking(leaves)
     classes: dict[int, str] = {}
-    for text in dict.fromkeys(candidates):
-        try:
-            query = shape(text).query()
-        except Refusal:
-            # Rules are not asked about it.
-            continue
-        mark = sum(bit for leaf, bit in leaves.items() if leaf.holds(query, _NOWHERE))
-        classes.setdefault(mark, text)
+    for shape in shapes:
+        # A request that is refused is none that rules are asked about.
+        with suppress(Refusal):
+            classes.setdefault(mark(shape.query()), getattr(shape, name))
         yield
     return _Axis(leaves, tuple(classes.values()), tuple(classes))
 
 
+def _marking(leaves: Mapping[OneOf | Like, int]) -> Callable[[Query], int]:
+    """The function that tells, as bits, which conditions hold for a request.
+
+    Thousands of paths have few repositories and references, so each text is judged once.
+    """
+    parts: dict[str, list[tuple[OneOf | Like, int]]] = {}
+    for leaf, bit in leaves.items():
+        parts.setdefault(leaf.part, []).append((leaf, bit))
+    known: dict[tuple[str, str | None], int] = {}
+
+    def mark(query: Query) -> int:
+        found = 0
+        for part, judges in parts.items():
+            place = part, getattr(query, part)
+            if place not in known:
+                known[place] = sum(bit for leaf, bit in judges if leaf.holds(query, _NOWHERE))
+            found |= known[place]
+        return found
+
+    return mark
+
+
+_Need: TypeAlias = tuple[int | None, ...]
+"""For each axis the texts that will do, as bits; None where any will."""
+
+
 def _narrowed(
-    axes: Mapping[str, _Axis], groups: Iterable[Leaves], most: int
+    axes: Sequence[_Axis], groups: Iterable[Leaves], most: int
 ) -> Steps[tuple[Shape, ...]]:
-    """Witnesses of each group of conditions, with all its own texts; then of each pair."""
-    needs = list(
-        dict.fromkeys(tuple(axis.needed(group) for axis in axes.values()) for group in groups)
+    """Witnesses of each group of conditions, with all its own texts; of each two; then any."""
+    needs: dict[_Need, None] = {}
+    for group in groups:
+        needs[tuple(axis.choices(group) for axis in axes)] = None
+        yield
+    sources = chain(
+        (shape for need in needs for shape in _one_at_a_time(axes, need)),
+        (_first(axes, tuple(map(_both, *pair))) for pair in combinations(needs, 2)),
+        (Shape(*texts) for texts in product(*(axis.texts for axis in axes))),
     )
     found: dict[Shape, None] = {}
-    known: dict[tuple[str, int], list[str]] = {}
-
-    def options(need: tuple[int, ...]) -> list[list[str]]:
-        for name, bits in zip(axes, need, strict=True):
-            if (name, bits) not in known:
-                known[name, bits] = axes[name].options(bits)
-        return [known[place] for place in zip(axes, need, strict=True)]
-
-    for need in needs:
-        for shape in _one_at_a_time(options(need)):
+    for count, shape in enumerate(sources):
+        if shape is not None:
             found[shape] = None
-        yield
         if len(found) >= most:
             break
-    for one, other in combinations(needs, 2):
-        if len(found) >= most:
-            break
-        texts = options(tuple(a | b for a, b in zip(one, other, strict=True)))
-        if all(texts):
-            found[Shape(*(choices[0] for choices in texts))] = None
-        yield
-    return tuple(found)[:most]
+        if count % _A_STEP == 0:
+            yield
+    return tuple(found)
 
 
-def _one_at_a_time(options: Sequence[Sequence[str]]) -> Iterator[Shape]:
-    """Shapes that take every option of each part, with the first ones of all others."""
-    if not all(options):
+def _both(one: int | None, other: int | None) -> int | None:
+    if one is None or other is None:
+        return one if other is None else other
+    return one & other
+
+
+def _first(axes: Sequence[_Axis], need: _Need) -> Shape | None:
+    """The shape with the first text of each axis that will do, if there is one."""
+    if 0 in need:
+        return None
+    places = [0 if bits is None else (bits & -bits).bit_length() - 1 for bits in need]
+    return Shape(*(axis.texts[place] for axis, place in zip(axes, places, strict=True)))
+
+
+def _one_at_a_time(axes: Sequence[_Axis], need: _Need) -> Iterator[Shape]:
+    """Shapes that take every text of each axis that will do, with the first ones of all others."""
+    first = _first(axes, need)
+    if first is None:
         return
-    first = Shape(*(choices[0] for choices in options))
-    for name, choices in zip(Shape._fields, options, strict=True):
-        for text in choices:
-            yield first._replace(**{name: text})
+    yield first
+    for name, axis, bits in zip(Shape._fields, axes, need, strict=True):
+        for place, text in enumerate(axis.texts):
+            if bits is not None and bits >> place & 1:
+                yield first._replace(**{name: text})

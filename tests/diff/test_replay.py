@@ -42,7 +42,9 @@ lines = st.fixed_dictionaries(
     {
         "client": st.sampled_from(["10.1.2.3", "10.2.0.9", "10.200.0.1", "2001:db8::1", "::2"]),
         "method": st.sampled_from([*METHODS, "PATCH", "CONNECT", "G T", ""]),
-        "host": st.sampled_from(["r.example", "R.Example:8080", "Other.example", "", "a b", "[::1"]),
+        "host": st.sampled_from(
+            ["r.example", "R.Example:8080", "Other.example", "", "a b", "[::1"]
+        ),
         "path": st.sampled_from(
             [
                 "/",
@@ -87,9 +89,7 @@ def brute(logged: list[dict[str, Any]], old: Checked, new: Checked) -> tuple[int
 
 
 def counted(replayed: Replayed) -> tuple[int, Counter[object]]:
-    moves = {
-        (tuple(move.before), tuple(move.after)): move.requests for move in replayed.moves
-    }
+    moves = {(tuple(move.before), tuple(move.after)): move.requests for move in replayed.moves}
     return replayed.requests, Counter(moves)
 
 
@@ -210,9 +210,7 @@ def test_fields_that_no_rule_looks_at_need_not_be_there() -> None:
 
 @pytest.mark.parametrize("client", ["prefix", "none"])
 def test_where_the_old_log_has_no_whole_addresses_nothing_is_replayed(client: str) -> None:
-    old = configuration(
-        "{to: k8s}", more=f"access_log: {{path: access.log, client: {client}}}"
-    )
+    old = configuration("{to: k8s}", more=f"access_log: {{path: access.log, client: {client}}}")
     replayed = replay([line(), b"x\n"], old, NEW)
     assert (replayed.requests, replayed.skipped) == (0, {Skip.CUT: 2})
     assert replay([], old, NEW).skipped == {}
@@ -230,4 +228,3 @@ def test_more_clients_and_requests_than_are_remembered_are_counted_right() -> No
     )
     replayed = replay(logged, OLD, NEW)
     assert (replayed.requests, replayed.changed) == (35_000, 35_000)
-
