@@ -220,8 +220,15 @@ def _first(axes: Sequence[_Axis], need: _Need) -> Shape | None:
     """The shape with the first text of each axis that will do, if there is one."""
     if 0 in need:
         return None
-    places = [0 if bits is None else (bits & -bits).bit_length() - 1 for bits in need]
+    places = (0 if bits is None else next(_places(bits)) for bits in need)
     return Shape(*(axis.texts[place] for axis, place in zip(axes, places, strict=True)))
+
+
+def _places(bits: int) -> Iterator[int]:
+    """The places of the bits that are set, from the lowest."""
+    while bits:
+        yield (bits & -bits).bit_length() - 1
+        bits &= bits - 1
 
 
 def _one_at_a_time(axes: Sequence[_Axis], need: _Need) -> Iterator[Shape]:
@@ -231,6 +238,5 @@ def _one_at_a_time(axes: Sequence[_Axis], need: _Need) -> Iterator[Shape]:
         return
     yield first
     for name, axis, bits in zip(Shape._fields, axes, need, strict=True):
-        for place, text in enumerate(axis.texts):
-            if bits is not None and bits >> place & 1:
-                yield first._replace(**{name: text})
+        for place in _places(bits or 0):
+            yield first._replace(**{name: axis.texts[place]})

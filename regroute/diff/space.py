@@ -19,7 +19,7 @@ MOST_DECISIONS = 250_000
 """How many pairs of decisions are worth some ten seconds."""
 
 _LEAST_SHAPES = 1000  # are looked at, however many classes of addresses there are
-_A_STEP = 64  # pairs of decisions
+_A_STEP = 8  # pairs of decisions
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,10 @@ def compare(old: RuleSet, new: RuleSet, most: int = MOST_DECISIONS) -> Steps[Com
     affordable = max(most // len(cut.classes), _LEAST_SHAPES)
     found = yield from find_shapes((*old.rules, *new.rules), affordable)
     changes = _Changes(old, new)
-    for shape in found.shapes:
+    for place, shape in enumerate(found.shapes):
         changes.queries.append(shape.query())
-        yield
+        if place % _A_STEP == 0:
+            yield
     # Rule sets remember for some networks which rules may concern them.
     for kind, networks in enumerate(cut.classes):
         for place in range(len(found.shapes)):
