@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import click
 from click._termui_impl import ProgressBar
@@ -58,7 +58,9 @@ class _ShareType(click.ParamType[Fraction]):
 @click.argument("old", type=_CONFIG)
 @click.argument("new", type=_CONFIG)
 @click.option(
-    "--log", type=click.File("rb"), help="Replay this access log, in JSON; - is standard input."
+    "--log",
+    type=click.Path(allow_dash=True),
+    help="Replay this access log, in JSON; - is standard input.",
 )
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.option(
@@ -66,9 +68,7 @@ class _ShareType(click.ParamType[Fraction]):
     type=_ShareType(),
     help="Exit 1 if more than this share of the replayed requests changes, as in 1%.",
 )
-def diff(
-    old: Path, new: Path, log: BinaryIO | None, as_json: bool, fail_over: Fraction | None
-) -> None:
+def diff(old: Path, new: Path, log: str | None, as_json: bool, fail_over: Fraction | None) -> None:
     """Print which requests get another answer under NEW than under OLD.
 
     With --log, of the requests in an access log that was written under OLD; it may be compressed
@@ -111,10 +111,11 @@ def _compare(old: Checked, new: Checked, as_json: bool, fail_over: Fraction | No
 
 
 def _replay(
-    old: Checked, new: Checked, log: BinaryIO, as_json: bool, fail_over: Fraction | None
+    old: Checked, new: Checked, log: str, as_json: bool, fail_over: Fraction | None
 ) -> None:
     try:
-        replayed = replay(_lines(log), old, new)
+        with click.open_file(log, "rb") as file:
+            replayed = replay(_lines(file), old, new)
     except (OSError, EOFError, zlib.error) as error:
         click.echo(f"cannot read the log: {error}", err=True)
         raise SystemExit(UNKNOWN) from None
@@ -141,9 +142,10 @@ def _judge(replayed: Replayed, fail_over: Fraction) -> None:
         raise SystemExit(CHANGED)
 
 
-def _lines(log: BinaryIO) -> Iterator[bytes]:
+def _lines(log: IO[bytes]) -> Iterator[bytes]:
     """The log's lines, with a progress bar where someone looks and its size is known."""
-    stream = io.BufferedReader(log, _BUFFER)  # type: ignore[type-var]  # a file that click opened
+    # Whatever click opened can be read as a raw file can.
+    stream = io.BufferedReader(log, _BUFFER)  # type: ignore[type-var]
     is_compressed = stream.peek(len(_GZIP))[: len(_GZIP)] == _GZIP
     lines = io.BufferedReader(gzip.GzipFile(fileobj=stream), _BUFFER) if is_compressed else stream
     size = _size(log) if sys.stderr.isatty() else None
@@ -160,7 +162,7 @@ def _lines(log: BinaryIO) -> Iterator[bytes]:
         stream.detach()
 
 
-def _split(stream: BinaryIO | io.BufferedReader) -> Iterator[bytes]:
+def _split(stream: io.BufferedIOBase) -> Iterator[bytes]:
     """Lines, of which one that is too long is cut: it may have no end."""
     while line := stream.readline(_LONGEST):
         yield line
@@ -174,7 +176,7 @@ def _progress(size: int | None) -> AbstractContextManager[ProgressBar[int] | Non
     return click.progressbar(length=size, label="replaying", file=sys.stderr)
 
 
-def _size(log: BinaryIO) -> int | None:
+def _size(log: IO[bytes]) -> int | None:
     """The size of a regular file in bytes; None if it is none."""
     try:
         found = os.fstat(log.fileno())

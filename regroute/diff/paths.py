@@ -14,6 +14,7 @@ from .steps import Steps
 Leaves: TypeAlias = tuple[OneOf | Like, ...]
 """Conditions on parts of the request that stand together, in one rule or in one ``not``."""
 
+_A_STEP = 16  # pairs of patterns
 _MOST_COMMON = 1000  # texts that two patterns have in common
 _MOST_PAIRS = 20_000  # of a repository and a reference, which make up to three paths
 
@@ -56,12 +57,13 @@ class Texts:
         globs = [pattern.symbols for pattern in self.globs[part]]
         found = dict.fromkeys([*self.literals[part], *(witness(glob, word) for glob in globs)])
         most = len(found) + _MOST_COMMON
-        for one, other in combinations(globs, 2):
+        for count, (one, other) in enumerate(combinations(globs, 2)):
             if len(found) < most:
                 found |= dict.fromkeys(common_witnesses(one, other, word))
-                yield
             else:
                 self.left_out += 1
+            if count % _A_STEP == 0:
+                yield
         return list(found)
 
 

@@ -15,10 +15,10 @@ from .shapes import Shape, find_shapes
 from .steps import Steps
 from .verdicts import Sources, Verdict, is_same_answer, outcome_of, source_of
 
-MOST_DECISIONS = 250_000
-"""How many pairs of decisions are worth some ten seconds."""
+MOST_DECISIONS = 1_000_000
+"""How many pairs of decisions are worth half a minute."""
 
-_LEAST_SHAPES = 1000  # are looked at, however many classes of addresses there are
+_LEAST_SHAPES = 100  # are looked at, however many classes of addresses there are
 _A_STEP = 8  # pairs of decisions
 
 

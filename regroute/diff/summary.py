@@ -11,8 +11,8 @@ from .space import Compared, SpaceMove, compare
 
 # So that all of it takes some seconds at the most, a few milliseconds at a time.
 _MOST_CUTS = 500_000
-_MOST_DECISIONS = 20_000
-MOST_STEPS = 20_000
+_MOST_DECISIONS = 100_000
+MOST_STEPS = 50_000
 _MOVES_TOLD = 5
 _RANGES_TOLD = 3
 _TOO_MUCH = "too much to compare at a reload: regroute diff tells which requests move"
