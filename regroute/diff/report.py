@@ -116,8 +116,8 @@ def compared_text(compared: Compared) -> Iterator[str]:
     )
     if compared.left_out:
         yield (
-            f"{_count(compared.left_out, 'combination')} of conditions left out, which are too "
-            "many; each rule by itself and each pair of rules is what is compared first"
+            f"{_count(compared.left_out, 'more combination')} of conditions left out: too many. "
+            "What each rule needs comes first, then what each two need"
         )
     yield from _table("shapes", [_compared_row(compared, move) for move in compared.moves])
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 
 from regroute.check import Checked
+from regroute.diff.report import compared_text
 from regroute.diff.shapes import Shape
 from regroute.diff.space import Compared, compare
 from regroute.diff.steps import finish
@@ -147,6 +148,10 @@ def test_more_shapes_than_are_worth_it_are_counted_and_not_lost_in_silence() -> 
     found = compared(old, new, most=2000)
     assert found.shapes <= 2000
     assert found.left_out > 10_000
+    assert list(compared_text(found))[1] == (
+        f"{found.left_out:,} more combinations of conditions left out: too many. "
+        "What each rule needs comes first, then what each two need"
+    )
     told = {
         (shape.host, shape.path, str(span.start))
         for move in found.moves
