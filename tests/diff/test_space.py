@@ -1,6 +1,7 @@
 """Two rule sets over the whole address space: against a scan of every edge, and by tables."""
 
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,9 +11,11 @@ from regroute.diff.report import compared_text
 from regroute.diff.shapes import Shape
 from regroute.diff.space import Compared, compare
 from regroute.diff.steps import finish
+from regroute.load import load
 from regroute.networks.spans import Address, Span
 from regroute.respond import respond_to
 
+from ..example_files import EXAMPLES
 from .configurations import configuration, edges, pairs, seen, verdict, without_mapped
 
 
@@ -170,3 +173,13 @@ def test_many_prefixes_that_one_rule_writes_out_are_one_class() -> None:
     [move] = found.moves
     assert len(found.ranges(move)) == 2000
     assert found.ranges(move)[-1].start == ip_address("11.7.207.0")
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_differs_from_the_first_rules_and_not_from_itself(path: Path) -> None:
+    example, first = load(path), load(EXAMPLES[0])
+    assert compared(example, example).moves == ()
+    found = compared(first, example)
+    assert found.left_out == 0
+    assert bool(found.moves) == (path != EXAMPLES[0])
+    assert_as_scanned(first, example, found, [move.shapes[0] for move in found.moves][:10])
