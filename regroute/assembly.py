@@ -15,6 +15,7 @@ from .life import Life
 from .listeners import Listeners
 from .metrics.counters import Counters
 from .metrics.exposition import Facts, Metrics, connections
+from .moves import Moves
 from .outcome import Reloads
 from .reactor import Reactor
 from .reload import Current, Reload
@@ -65,7 +66,8 @@ def assemble(current: Current, environ: Mapping[str, str], reactor: Reactor) -> 
         reloads.ask,
         reactor,
     )
-    reload = Reload(current, listeners, servers, supervised, admin, watch)
+    moves = Moves(reactor)
+    reload = Reload(current, listeners, servers, supervised, admin, watch, moves)
     reactor.addSystemEventTrigger("before", "shutdown", life.stop)
     reactor.addSystemEventTrigger("before", "shutdown", supervised.stopping)
     return [
@@ -77,6 +79,7 @@ def assemble(current: Current, environ: Mapping[str, str], reactor: Reactor) -> 
         admin,
         servers,
         watch,
+        moves,
     ]
 
 

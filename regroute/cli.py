@@ -12,6 +12,7 @@ from .admin.client import NoAnswer, ask_to_reload, find_socket
 from .check import Checked
 from .config.faults import Faulty, one_line
 from .config.schema import Config
+from .diff.command import diff
 from .explain import explain as explain_request
 from .load import load
 from .networks.spans import Address, parse_address
@@ -36,6 +37,9 @@ class _AddressType(click.ParamType[Address]):
 @click.version_option(package_name="regroute")
 def main() -> None:
     """Look into a configuration of regroute; `twistd regroute` runs the daemon."""
+
+
+main.add_command(diff)
 
 
 @main.command()

@@ -16,7 +16,7 @@ from .query import Query
 
 # The symbols that stand for "anything but a slash" and "anything" where one pattern is matched
 # against another; no request holds them.
-_ANY_SEGMENT, _ANYTHING = "\U0010fffe", "\U0010ffff"
+ANY_SEGMENT, ANYTHING = "\U0010fffe", "\U0010ffff"
 
 
 class Condition(Protocol):
@@ -86,27 +86,28 @@ class Pattern:
     prefix: bool = False
 
     @cached_property
-    def _symbols(self) -> str:
+    def symbols(self) -> str:
+        """Its text with a symbol for each wildcard, `ANY_SEGMENT` or `ANYTHING`."""
         if self.prefix:
             star = self.text.endswith("*")
-            return self.text[:-1] + _ANYTHING if star else self.text
-        single = _ANYTHING if self.crosses else _ANY_SEGMENT
-        return re.sub(r"\*\*+", _ANYTHING, self.text).replace("*", single)
+            return self.text[:-1] + ANYTHING if star else self.text
+        single = ANYTHING if self.crosses else ANY_SEGMENT
+        return re.sub(r"\*\*+", ANYTHING, self.text).replace("*", single)
 
     @cached_property
     def stem(self) -> str:
         """Its text up to the first wildcard."""
-        return re.split(f"[{_ANY_SEGMENT}{_ANYTHING}]", self._symbols, maxsplit=1)[0]
+        return re.split(f"[{ANY_SEGMENT}{ANYTHING}]", self.symbols, maxsplit=1)[0]
 
     @cached_property
     def is_literal(self) -> bool:
         """Whether it matches one text alone."""
-        return self._symbols == self.text
+        return self.symbols == self.text
 
     @cached_property
     def _pieces(self) -> list[str]:
         """The parts between what crosses anything."""
-        return self._symbols.split(_ANYTHING)
+        return self.symbols.split(ANYTHING)
 
     def matches(self, text: str) -> bool:
         """Whether the whole of `text` is of this form; linear in time, whoever wrote the text."""
@@ -114,13 +115,13 @@ class Pattern:
             return False
         if self.is_literal:
             return text == self.text
-        if _ANY_SEGMENT in self._symbols:
-            return _matches_segments(self._symbols, text)
+        if ANY_SEGMENT in self.symbols:
+            return _matches_segments(self.symbols, text)
         return _matches_pieces(self._pieces, text)
 
     def covers(self, other: "Pattern") -> bool:
         """Whether everything that `other` matches matches too: wildcards only take wildcards."""
-        return self.matches(other._symbols)
+        return self.matches(other.symbols)
 
 
 def _matches_pieces(pieces: list[str], text: str) -> bool:
@@ -141,10 +142,10 @@ def _matches_pieces(pieces: list[str], text: str) -> bool:
 def _matches_segments(symbols: str, text: str) -> bool:
     """The same where some wildcards do not cross a slash: all places are kept in mind at once."""
     places = {0}
-    for token in re.split(f"([{_ANY_SEGMENT}{_ANYTHING}])", symbols):
-        if token == _ANYTHING:
+    for token in re.split(f"([{ANY_SEGMENT}{ANYTHING}])", symbols):
+        if token == ANYTHING:
             places = set(range(min(places), len(text) + 1))
-        elif token == _ANY_SEGMENT:
+        elif token == ANY_SEGMENT:
             places = {end for place in places for end in _within_segment(text, place)}
         else:
             places = {place + len(token) for place in places if text.startswith(token, place)}
@@ -154,7 +155,7 @@ def _matches_segments(symbols: str, text: str) -> bool:
 
 
 def _within_segment(text: str, place: int) -> range:
-    ends = [text.find(stop, place) for stop in ("/", _ANYTHING)]
+    ends = [text.find(stop, place) for stop in ("/", ANYTHING)]
     return range(place, min([end for end in ends if end >= 0], default=len(text)) + 1)
 
 

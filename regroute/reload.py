@@ -15,6 +15,7 @@ from .config.faults import Faulty
 from .config.schema import Config
 from .listeners import Listeners
 from .load import Origin, load_from
+from .moves import Moves
 from .outcome import Outcome
 from .server import Servers
 from .systemd import Supervised
@@ -44,6 +45,7 @@ class Reload:
     supervised: Supervised
     admin: Admin
     watch: Watch
+    moves: Moves
 
     def reload(self) -> Deferred[Outcome]:
         """Read, check and swap; a fault changes nothing and is logged as `check` prints it.
@@ -85,13 +87,14 @@ class Reload:
             undo.callback(self.servers.abandon)
             await self.servers.prepare(checked, origin, opened)
             undo.pop_all()
-        changes = describe_changes(self.current.checked, checked)
-        self.current.checked, self.current.origin = checked, origin
+        old, self.current.checked = self.current.checked, checked
+        self.current.origin = origin
         self.servers.commit()
         self.listeners.apply(checked, opened)
         self.admin.apply(checked, place)
         log_warnings(checked)
-        return changes
+        self.moves.tell(old, checked)
+        return describe_changes(old, checked)
 
 
 def log_warnings(checked: Checked) -> None:

@@ -95,7 +95,10 @@ class RuleSet:
 
     def decide(self, query: Query) -> Decision:
         """The first rule whose conditions all hold. Pure, and never waits."""
-        networks = self.networks.lookup(query.client)
+        return self.decide_in(query, self.networks.lookup(query.client))
+
+    def decide_in(self, query: Query, networks: frozenset[str]) -> Decision:
+        """The same where the sets of addresses that hold the client are known."""
         rule = self._first(query, networks)
         if rule is None:
             return Decision(query, None, allow=self._allowed(query, networks))

@@ -13,6 +13,8 @@ _AUTHORITY = re.compile(rb"(?P<host>" + _HOST + rb")(?::[0-9]*)?")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 _TARGET = re.compile(rb"[!-\xff]+")
 ABSOLUTE = re.compile(rb"(?i:https?)://(?P<authority>[^/?#]*)(?P<rest>.*)", re.DOTALL)
+_NOT_ASCII = re.compile(rb"[\x7f-\xff]")
+_AFTER_PATH = re.compile(rb"[?#]")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
@@ -91,7 +93,7 @@ def well_formed(method: bytes, raw: bytes) -> bytes:
         # It asks about the server and not about a path; the root is the nearest that rules see.
         return b"/"
     _split(raw)
-    return re.sub(rb"[\x7f-\xff]", lambda match: b"%%%02X" % match[0][0], raw)
+    return _NOT_ASCII.sub(lambda match: b"%%%02X" % match[0][0], raw)
 
 
 def parse_target(raw: bytes) -> Target:
@@ -106,15 +108,16 @@ def parse_target(raw: bytes) -> Target:
 
 def _split(raw: bytes) -> tuple[str | None, bytes]:
     """The host of an absolute-form target, and the path and query of either form."""
-    if absolute := ABSOLUTE.fullmatch(raw):
-        if not absolute["authority"]:
-            raise Refusal(400, "the target has no host", Reason.TARGET)
-        rest = absolute["rest"]
-        sent = rest if rest.startswith(b"/") else b"/" + rest
-        return parse_host(absolute["authority"]), sent
-    if not raw.startswith(b"/"):
+    if raw.startswith(b"/"):
+        return None, raw
+    absolute = ABSOLUTE.fullmatch(raw)
+    if absolute is None:
         raise Refusal(400, "the target must be a path that begins with /", Reason.TARGET)
-    return None, raw
+    if not absolute["authority"]:
+        raise Refusal(400, "the target has no host", Reason.TARGET)
+    rest = absolute["rest"]
+    sent = rest if rest.startswith(b"/") else b"/" + rest
+    return parse_host(absolute["authority"]), sent
 
 
 def visible_path(raw: bytes) -> str:
@@ -123,7 +126,7 @@ def visible_path(raw: bytes) -> str:
     It is in the normal form of RFC 3986 §6.2.2: unreserved characters as themselves, whatever may
     not stand in a path escaped, escapes in upper case.
     """
-    path = escaped(re.split(rb"[?#]", raw, maxsplit=1)[0])
+    path = escaped(_AFTER_PATH.split(raw, maxsplit=1)[0])
     return _ESCAPE.sub(_decode_unreserved, path)
 
 
@@ -138,6 +141,8 @@ def _refuse_ambiguous(path: str) -> None:
     Dot segments are removed by some readers and kept by others (RFC 3986 §5.2.4); the same holds,
     among registries, for ``%2F`` and for empty segments.
     """
+    if "%" not in path and "//" not in path and "/." not in path:
+        return
     segments = _segments(path)
     if "." in segments or ".." in segments:
         raise Refusal(400, "the path must not have . or .. segments", Reason.PATH)

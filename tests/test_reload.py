@@ -13,6 +13,7 @@ from regroute.config.faults import Faulty
 from regroute.listeners import Listeners, Opened
 from regroute.load import Origin, load, load_from
 from regroute.metrics.counters import Counters
+from regroute.moves import Moves
 from regroute.outcome import Outcome
 from regroute.reload import Current, Reload, describe_changes
 from regroute.server import Process
@@ -77,6 +78,9 @@ class Follower:
     def abandon(self) -> None:
         self.told.append("abandon")
 
+    def tell(self, before: Checked, after: Checked) -> None:
+        self.told.append("tell")
+
     def reopen(self) -> None:
         self.told.append("reopen")
 
@@ -95,6 +99,7 @@ def reload_of(current: Current, follower: Follower) -> Reload:
         cast("Supervised", follower),
         cast("Admin", Answering(follower.told)),
         cast("Watch", follower),
+        cast("Moves", follower),
     )
 
 
@@ -138,6 +143,7 @@ def test_a_good_file_is_swapped_in_whole(file: Path, logged: list[str]) -> None:
         "commit",
         "listen by two",
         "answer by two",
+        "tell",
         f"ready: {state}",
         "follow",
     ]

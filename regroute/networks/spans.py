@@ -4,7 +4,7 @@ An IPv4-mapped IPv6 address (``::ffff:a.b.c.d``, RFC 4291 §2.5.5.2) counts as i
 everywhere, because a dual-stack socket reports IPv4 clients that way.
 """
 
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Literal, NamedTuple, TypeAlias
 
 Address: TypeAlias = IPv4Address | IPv6Address
@@ -25,6 +25,23 @@ class Span(NamedTuple):
         if self.first == self.last:
             return str(kind(self.first))
         return f"{kind(self.first)}-{kind(self.last)}"
+
+    @property
+    def shortest(self) -> str:
+        """The shortest way to write it: one address, a CIDR where it is one, or a range."""
+        bits = (32 if self.version == 4 else 128) - (self.last - self.first).bit_length()
+        kind = IPv4Network if self.version == 4 else IPv6Network
+        try:
+            network = kind((self.first, bits))
+        except ValueError:
+            return str(self)
+        is_whole = int(network.broadcast_address) == self.last and self.first != self.last
+        return str(network) if is_whole else str(self)
+
+    @property
+    def start(self) -> Address:
+        """Its first address."""
+        return IPv4Address(self.first) if self.version == 4 else IPv6Address(self.first)
 
 
 def parse_address(text: str) -> Address:

@@ -1,0 +1,1 @@
+"""Two configurations compared: who gets another answer under the new one, and from where."""

@@ -1,0 +1,25 @@
+"""What two configurations differ in besides their rules, as far as it can change answers."""
+
+from collections.abc import Iterator
+
+from ..check import Checked
+from ..compile import Names
+from ..networks.ranges import Ranges
+
+
+def outside(old: Checked, new: Checked) -> Iterator[str]:
+    """Each such difference: a comparison of answers to known clients does not see them."""
+    before, after = old.config, new.config
+    if _trusted(old) != _trusted(new):
+        yield "clients.trusted_proxies"
+    if before.clients.header != after.clients.header:
+        yield f"clients.header ({before.clients.header} → {after.clients.header})"
+    if before.listen != after.listen:
+        yield "listen"
+    if before.limits != after.limits:
+        yield "limits"
+
+
+def _trusted(checked: Checked) -> Ranges:
+    names = Names.of(checked.config, checked.networks)
+    return names.client_in(checked.config.clients.trusted_proxies).ranges
