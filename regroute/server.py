@@ -149,6 +149,10 @@ class Server(InOrder):
         """Go on in the file that has the access log's name now."""
         self._recorder.reopen()
 
+    def leave_sockets(self) -> None:
+        """Leave who waits at the sockets to those who go on with them, when it stops."""
+        self._serving.is_replaced = True
+
 
 class Alone(Service):
     """The one server is this process."""

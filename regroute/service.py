@@ -24,6 +24,7 @@ from .reactor import Reactor
 from .web.accept import Acceptor, adopt_by
 from .web.lane_tls import LaneTLS, certified
 from .web.listening import Place, Sockets, TcpPlace, place_of
+from .web.newcomers import HOLD_OFF_TIME, hold_off
 from .web.proxy_protocol import AnnouncedFactory
 from .web.tls import ServerTLS, TLSFactory, new_context
 from .web.tree import Site
@@ -103,6 +104,8 @@ class Serving(Service):
         self._listening: dict[Place, Listening] = {}
         self._closing: list[Acceptor] = []
         self._lane = _new_lane(site, reactor)
+        self.is_replaced = False
+        """Whether others go on with the same sockets when it stops: who waits there is theirs."""
         self._is_closed = False  # for good, while what is in flight ends
         site.when_room = self._resume
 
@@ -201,14 +204,19 @@ class Serving(Service):
 
     def _close(self, place: Place) -> None:
         acceptors = self._listening.pop(place).acceptors
-        if not isinstance(place, TcpPlace):
+        if self.is_replaced or not isinstance(place, TcpPlace):
             for acceptor in acceptors:
                 acceptor.stop()
             return
         for acceptor in acceptors:
             acceptor.let_in()
         self._closing += acceptors
+        self._reactor.callLater(LET_IN_TIME - HOLD_OFF_TIME, self._hold_off, acceptors)
         self._reactor.callLater(LET_IN_TIME, self._finish_closing, acceptors)
+
+    def _hold_off(self, acceptors: Iterable[Acceptor]) -> None:
+        for acceptor in acceptors:
+            hold_off(acceptor.socket)
 
     def _finish_closing(self, acceptors: Iterable[Acceptor]) -> None:
         for acceptor in acceptors:

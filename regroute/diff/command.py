@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from fractions import Fraction
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 import click
-from click._termui_impl import ProgressBar
 
 from ..check import Checked
 from ..config.faults import Faulty
@@ -33,6 +32,14 @@ _LONGEST = 8 * 2**20  # of a line, in bytes
 _BUFFER = 2**20
 _GZIP = b"\x1f\x8b"  # how its files begin (RFC 1952 §2.3.1)
 _A_STEP = 4096  # lines between two moves of the progress bar
+
+
+class _Bar(Protocol):
+    """A progress bar, as far as it is moved."""
+
+    pos: int
+
+    def update(self, n_steps: int) -> None: ...
 
 
 class _ShareType(click.ParamType[Fraction]):
@@ -170,7 +177,7 @@ def _split(stream: io.BufferedIOBase) -> Iterator[bytes]:
             line = stream.readline(_LONGEST)
 
 
-def _progress(size: int | None) -> AbstractContextManager[ProgressBar[int] | None]:
+def _progress(size: int | None) -> AbstractContextManager[_Bar | None]:
     if size is None:
         return nullcontext()
     return click.progressbar(length=size, label="replaying", file=sys.stderr)

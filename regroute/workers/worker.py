@@ -108,6 +108,12 @@ class Worker:
         if self._server is not None:
             self._server.reopen()
 
+    def retire(self) -> None:
+        """Stop, for another worker takes this one's place."""
+        if self._server is not None:
+            self._server.leave_sockets()
+        self.stop()
+
     def stop(self) -> None:
         """Finish what is in flight, and end the process."""
         if self._stopped is None:
@@ -182,7 +188,7 @@ def main() -> None:
     sys.unraisablehook = without_server_names(sys.unraisablehook)
     worker = Worker(int(sys.argv[1]), Counters.shared(channel.COUNTERS), reactor)
     os.close(channel.COUNTERS)
-    OnSignal(signal.SIGTERM, worker.stop, reactor).startService()
+    OnSignal(signal.SIGTERM, worker.retire, reactor).startService()
     # A terminal sends these to the whole group; they are the parent's to answer.
     OnSignal(signal.SIGINT, _nothing, reactor).startService()
     OnSignal(signal.SIGHUP, _nothing, reactor).startService()

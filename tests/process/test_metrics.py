@@ -107,7 +107,7 @@ def test_counts_never_go_backwards_when_a_worker_is_killed(tmp_path: Path) -> No
         pulls = labels_of("pulls", "hub", 302, "manifests")
         assert scrape(admin)["regroute_requests_total"][pulls] == asked
         assert scrape(admin)["regroute_worker_restarts_total"] == {(): 3}
-        assert scrape(admin)["regroute_connections"] == {(): 0}
+        assert eventually(lambda: scrape(admin)["regroute_connections"] == {(): 0})
 
 
 def status_of(daemon: Daemon, admin: int) -> dict[str, object]:
