@@ -149,6 +149,9 @@ class Lane:
                         visitor.ready(event)
                     except Exception:
                         self._fail(descriptor)
+            if self._epoll.closed:
+                # The last connection has ended, and a stop has waited for it.
+                break
 
     def drain(self) -> None:
         """Leave whatever comes from now on to the tree: it knows how to end a connection."""

@@ -108,6 +108,10 @@ class Laned:
         self.site.abort()
         self.settle()
         self.lane.stop()
+        self.leave()
+
+    def leave(self) -> None:
+        """End what clients have."""
         self._listening.close()
         for client in self._clients:
             client.near.close()

@@ -415,6 +415,17 @@ def test_a_connection_that_leaves_for_the_tree_does_not_empty_the_site(bed: Lane
     assert emptied.called
 
 
+def test_a_stop_may_end_the_lane_while_it_serves_the_last_connection() -> None:
+    bed = Laned()
+    talker = bed.connect(STRANGER)
+    stopped = bed.site.emptied().addCallback(lambda _: bed.lane.stop())
+    talker.near.close()
+    bed.lane.doRead()
+    assert stopped.called
+    assert bed.lane.visitors == {}
+    bed.leave()
+
+
 def test_an_abort_ends_everyone(bed: Laned) -> None:
     talkers: list[Talker] = [bed.connect(STRANGER), bed.connect(STRANGER).send(GET[:9])]
     bed.site.abort()
