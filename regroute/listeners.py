@@ -64,6 +64,7 @@ class Listeners:
         self._open: dict[Place, list[Sockets]] = {}
         self._leaving: list[tuple[TcpPlace, socket]] = []
         self._left: set[int] = set()  # ports that workers may still be closing
+        self._is_closed = False  # for good
 
     def of(self, server: int) -> dict[Place, Sockets]:
         """All sockets of one server."""
@@ -77,7 +78,7 @@ class Listeners:
         with ExitStack() as undo:
             undo.callback(opened.close)
             for position, place in enumerate(wanted):
-                if place in self._open:
+                if place in self._open or self._is_closed:
                     continue
                 try:
                     opened.sockets[place] = self._open_place(place, wanted)
@@ -141,7 +142,8 @@ class Listeners:
             self._leaving += [(place, each) for sockets in servers for each in sockets]
 
     def close(self) -> None:
-        """Listen nowhere any more: all servers have stopped, or are about to."""
+        """Open nothing any more, and close what is open, once the servers have closed it too."""
+        self._is_closed = True
         for place in list(self._open):
             self._leave(place)
 

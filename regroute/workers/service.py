@@ -122,10 +122,15 @@ class Workers(Service):
                 waiting.append(slot.ended)
                 slot.link.tell(channel.Stop).addErrback(_is_ended)
         late = limits.lame_duck + limits.drain + STOP_TIME
-        timer = self._clock.callLater(late, self._kill_all)
+        timers = [
+            # From then on workers close what they have: nobody is to wait where nobody accepts.
+            self._clock.callLater(limits.lame_duck, self._listeners.close),
+            self._clock.callLater(late, self._kill_all),
+        ]
         await gatherResults(waiting)
-        if timer.active():
-            timer.cancel()
+        for timer in timers:
+            if timer.active():
+                timer.cancel()
         self._is_over = True
         self._signs.stop()
         self._listeners.close()

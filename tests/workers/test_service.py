@@ -296,6 +296,18 @@ def test_a_stop_waits_for_every_worker_and_starts_none(bed: Bed) -> None:
     assert len(bed.launched) == 2
 
 
+def test_a_stop_leaves_no_socket_open_at_which_nobody_accepts(bed: Bed) -> None:
+    bed.start()
+    (address,) = {each.getsockname() for (each,) in bed.listeners.of(0).values()}
+    bed.workers.stopService()
+    socket.create_connection(address).close()
+    bed.clock.advance(1)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address)
+    for double in bed.launched:
+        double.end("with status 0")
+
+
 def test_a_worker_that_does_not_stop_is_ended(tmp_path: Path) -> None:
     bed = Bed(tmp_path).start()
     stopped = bed.workers.stopService()
