@@ -83,9 +83,8 @@ class Server(InOrder):
         self.counters = counters
         tally = Tally(counters)
         self._servers = servers
-        self._use(checked)
         self._recorder = Recorder(checked, base, reactor, tally)
-        self._recorder.is_counting = checked.config.admin is not None
+        self._use(checked)
         self.site = Site(
             self.rules,
             self.limits,
@@ -107,6 +106,8 @@ class Server(InOrder):
             limits = limits.model_copy(update={"connections": share})
         self._checked = checked
         self._limits = limits
+        # Nobody else could ask for the counts.
+        self._recorder.is_counting = checked.config.admin is not None
 
     def rules(self) -> RuleSet:
         """The rules in force now."""
@@ -134,7 +135,6 @@ class Server(InOrder):
         assert self._next is not None
         after, self._next = self._next, None
         self._use(after.checked)
-        self._recorder.is_counting = after.checked.config.admin is not None
         self._serving.apply(after.checked, after.sockets)
         self._recorder.apply(after.checked, after.sink)
         settle()

@@ -1,4 +1,4 @@
-"""The ``twistd`` plugin: everything the daemon consists of is wired together here."""
+"""The ``twistd`` plugin: its options, the daemon as one service, and where the daemon logs to."""
 
 import os
 import sys

@@ -20,7 +20,7 @@ from .handshakes import CLIENT_HELLO_TLS_1_1, trust
 from .lanes import Laned, TLSTalker, laned
 from .memory import GET
 from .test_connection import LAST, PUT, get, paths
-from .test_tls import CERTIFICATES, FATAL, FIRST, PROTOCOL_VERSION, ROOT, VERSIONS
+from .test_tls import CERTIFICATES, FATAL, FIRST, OFFERS, PROTOCOL_VERSION, ROOT, VERSIONS
 
 
 @pytest.fixture
@@ -123,17 +123,7 @@ def test_old_ciphers_are_not_spoken(bed: Laned, tls: LaneTLS, ciphers: str) -> N
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=str)
-@pytest.mark.parametrize(
-    ("offered", "chosen"),
-    [
-        (["http/1.1"], "http/1.1"),
-        (["h2", "http/1.1"], "http/1.1"),
-        (["http/1.0", "http/1.1"], "http/1.1"),
-        (["http/1.0"], "http/1.0"),
-        ([], None),
-        (["h2"], None),
-    ],
-)
+@pytest.mark.parametrize(("offered", "chosen"), OFFERS)
 def test_the_protocol_is_http_1(
     bed: Laned, tls: LaneTLS, version: ssl.TLSVersion, offered: list[str], chosen: str | None
 ) -> None:

@@ -151,19 +151,20 @@ def test_old_ciphers_are_not_spoken(tls: ServerTLS, clock: Clock, ciphers: str) 
         client.shake_hands()
 
 
+# The protocols that a client offers, and the one that is chosen.
+OFFERS = [
+    (["http/1.1"], "http/1.1"),
+    (["h2", "http/1.1"], "http/1.1"),
+    (["http/1.0", "http/1.1"], "http/1.1"),
+    (["http/1.0"], "http/1.0"),
+    ([], None),
+    # It may speak HTTP/1.1 all the same.
+    (["h2"], None),
+]
+
+
 @pytest.mark.parametrize("version", VERSIONS, ids=str)
-@pytest.mark.parametrize(
-    ("offered", "chosen"),
-    [
-        (["http/1.1"], "http/1.1"),
-        (["h2", "http/1.1"], "http/1.1"),
-        (["http/1.0", "http/1.1"], "http/1.1"),
-        (["http/1.0"], "http/1.0"),
-        ([], None),
-        # It may speak HTTP/1.1 all the same.
-        (["h2"], None),
-    ],
-)
+@pytest.mark.parametrize(("offered", "chosen"), OFFERS)
 def test_the_protocol_is_http_1(
     tls: ServerTLS, clock: Clock, version: ssl.TLSVersion, offered: list[str], chosen: str | None
 ) -> None:
