@@ -6,7 +6,7 @@ OpenSSL is on both ends, but not the same one: `ssl` has Python's, the server ha
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from cryptography import x509
 from twisted.internet.error import ConnectionDone
@@ -100,12 +100,55 @@ def accept(
     return server
 
 
-class Client:
+class TLSClient:
+    """A client's TLS in memory; `pump` moves its bytes to the server and back."""
+
+    tls: ssl.SSLObject
+
+    def __init__(
+        self, context: ssl.SSLContext, name: str | None, session: ssl.SSLSession | None
+    ) -> None:
+        self._in: ssl.MemoryBIO = ssl.MemoryBIO()
+        self._out: ssl.MemoryBIO = ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self._in, self._out, server_hostname=name, session=session)
+
+    def pump(self) -> bool:
+        """Move what is there in both directions; false if there was nothing."""
+        raise NotImplementedError
+
+    def do(self, act: Callable[[], _T]) -> _T:
+        """Do something, and move bytes to and fro until it is done."""
+        while True:
+            try:
+                return act()
+            except ssl.SSLWantReadError:
+                if not self.pump():
+                    raise
+
+    def shake_hands(self) -> Self:
+        """Take the handshake to its end, session tickets included."""
+        self.do(self.tls.do_handshake)
+        self.pump()
+        return self
+
+    def out(self) -> bytes:
+        """What the client has to send."""
+        return self._out.read()
+
+    def shown(self) -> list[str]:
+        """The names of the certificate that the server has shown."""
+        encoded = self.tls.getpeercert(binary_form=True)
+        assert encoded is not None
+        extensions = x509.load_der_x509_certificate(encoded).extensions
+        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return names.get_values_for_type(x509.DNSName)
+
+
+class Client(TLSClient):
     """A client at the other end of a server's wire."""
 
     wire: StringTransport
     application: Application
-    tls: ssl.SSLObject
 
     def __init__(
         self,
@@ -118,29 +161,12 @@ class Client:
         assert isinstance(server.transport, StringTransport)
         assert isinstance(server.wrappedProtocol, Application)
         self.wire, self.application = server.transport, server.wrappedProtocol
-        self._in: ssl.MemoryBIO = ssl.MemoryBIO()
-        self._out: ssl.MemoryBIO = ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self._in, self._out, server_hostname=name, session=session)
-
-    def shake_hands(self) -> "Client":
-        """Take the handshake to its end, session tickets included."""
-        self.do(self.tls.do_handshake)
-        self.pump()
-        return self
+        super().__init__(context, name, session)
 
     def ask(self, data: bytes) -> bytes:
         """Send something, and take what comes back."""
         self.tls.write(data)
         return self.do(lambda: self.tls.read(1000))
-
-    def do(self, act: Callable[[], _T]) -> _T:
-        """Do something, and move bytes to and fro until it is done."""
-        while True:
-            try:
-                return act()
-            except ssl.SSLWantReadError:
-                if not self.pump():
-                    raise
 
     def pump(self) -> bool:
         """Move what is there in both directions; false if there was nothing."""
@@ -152,10 +178,6 @@ class Client:
         self._in.write(received)
         return bool(sent or received)
 
-    def out(self) -> bytes:
-        """What the client has to send."""
-        return self._out.read()
-
     def close_notify(self) -> bytes:
         """Close the client's half; the bytes to send, with all that was written before."""
         with suppress(ssl.SSLWantReadError):
@@ -165,11 +187,3 @@ class Client:
     def hang_up(self) -> None:
         """Let the wire be gone."""
         self.server.connectionLost(Failure(ConnectionDone()))
-
-    def shown(self) -> list[str]:
-        """The names of the certificate that the server has shown."""
-        encoded = self.tls.getpeercert(binary_form=True)
-        assert encoded is not None
-        extensions = x509.load_der_x509_certificate(encoded).extensions
-        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        return names.get_values_for_type(x509.DNSName)

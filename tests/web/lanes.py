@@ -12,8 +12,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar, cast
 
-from cryptography import x509
-
 from regroute.config.schema import Limits
 from regroute.logs.access_log import Entry, line_of, line_template
 from regroute.reactor import Reactor
@@ -23,6 +21,7 @@ from regroute.web.lane_tls import LaneTLS
 from regroute.web.tree import Site
 
 from ..making import Books, site_of
+from .handshakes import TLSClient
 from .memory import SEED_RULES, Turns
 
 _T = TypeVar("_T")
@@ -198,7 +197,7 @@ class Talker:
         return self.read()
 
 
-class TLSTalker:
+class TLSTalker(TLSClient):
     """A client of a lane over TLS, on a connection that has been adopted."""
 
     def __init__(
@@ -208,9 +207,8 @@ class TLSTalker:
         name: str | None = None,
         session: ssl.SSLSession | None = None,
     ) -> None:
+        super().__init__(context, name, session)
         self.talker = talker
-        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self._in, self._out, server_hostname=name, session=session)
         self.received = b""
         self.has_ended = False
         self._fed = 0
@@ -225,22 +223,14 @@ class TLSTalker:
         return bool(raw)
 
     def do(self, act: Callable[[], _T]) -> _T:
-        """Do something, and move bytes to and fro until it is done."""
-        while True:
-            try:
-                return act()
-            except ssl.SSLWantReadError:
-                if not self.pump():
-                    raise
-            except ssl.SSLError:
-                self.pump()
-                raise
-
-    def shake_hands(self) -> "TLSTalker":
-        """Take the handshake to its end."""
-        self.do(self.tls.do_handshake)
-        self.pump()
-        return self
+        """Do something, and move bytes to and fro until it is done; an alert is sent as well."""
+        try:
+            return super().do(act)
+        except ssl.SSLWantReadError:
+            raise
+        except ssl.SSLError:
+            self.pump()
+            raise
 
     def send(self, *pieces: bytes) -> "TLSTalker":
         """Send pieces, a record each, and take what comes back."""
@@ -264,24 +254,12 @@ class TLSTalker:
                 self.has_ended = not data
         return self.received
 
-    def out(self) -> bytes:
-        """What is encrypted and not sent yet."""
-        return self._out.read()
-
     def close_notify(self) -> "TLSTalker":
         """Close our half."""
         with suppress(ssl.SSLError):
             self.tls.unwrap()
         self.pump()
         return self
-
-    def shown(self) -> list[str]:
-        """The names of the certificate that the server has shown."""
-        encoded = self.tls.getpeercert(binary_form=True)
-        assert encoded is not None
-        extensions = x509.load_der_x509_certificate(encoded).extensions
-        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        return names.get_values_for_type(x509.DNSName)
 
 
 def descriptors() -> int:
