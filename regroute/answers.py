@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from .oci import Kind
+from .registry import Registry
 
 Fields = tuple[tuple[bytes, bytes], ...]
 
@@ -84,6 +85,31 @@ class Answer:
     location: str | None = None
     kind: Kind = Kind.OTHER
     reason: Reason | None = None
+
+
+@dataclass(frozen=True)
+class Relay:
+    """A request that goes on to a registry, which answers it.
+
+    `target` is the path and query there, in printable ASCII. `repository` is the one that the
+    client asks for, by the name that it has here.
+    """
+
+    to: Registry
+    target: str
+    rule: str
+    kind: Kind
+    repository: str | None
+
+    @property
+    def registry(self) -> str:
+        """The registry's name."""
+        return self.to.name
+
+    @property
+    def url(self) -> str:
+        """What is asked for."""
+        return self.to.origin + self.target
 
 
 class Refusal(Exception):

@@ -60,13 +60,7 @@ class Certificate:
 
 def read_chain(pem: bytes) -> tuple[x509.Certificate, ...]:
     """The certificates of a chain file, the server's own first; raises `ValueError`."""
-    try:
-        chain = x509.load_pem_x509_certificates(pem)
-    except (ValueError, x509.InvalidVersion):
-        raise ValueError(_describe(pem, b"CERTIFICATE")) from None
-    if len(chain) < _count(pem, b"CERTIFICATE"):
-        # A file that is cut short is read up to its last whole certificate.
-        raise ValueError(_describe(pem, b"CERTIFICATE"))
+    chain = _load_certificates(pem)
     for certificate in chain:
         _check_signature(certificate)
     for position, (certificate, issuer) in enumerate(pairwise(chain), start=2):
@@ -77,6 +71,23 @@ def read_chain(pem: bytes) -> tuple[x509.Certificate, ...]:
                 "then its issuer, then that one's issuer, and nothing else"
             )
     return tuple(chain)
+
+
+def _load_certificates(pem: bytes) -> list[x509.Certificate]:
+    try:
+        certificates = x509.load_pem_x509_certificates(pem)
+    except (ValueError, x509.InvalidVersion):
+        raise ValueError(_describe(pem, b"CERTIFICATE")) from None
+    if len(certificates) < _count(pem, b"CERTIFICATE"):
+        # A file that is cut short is read up to its last whole certificate.
+        raise ValueError(_describe(pem, b"CERTIFICATE"))
+    return certificates
+
+
+def read_authorities(pem: bytes) -> str:
+    """The PEM text of certificates of authorities; raises `ValueError` if there is none in it."""
+    _load_certificates(pem)
+    return pem.decode("ascii", "replace")
 
 
 def read_key(pem: bytes) -> PrivateKey:

@@ -10,18 +10,20 @@ from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
 from typing import TypeVar
 
-from .answers import Answer
-from .certificates import Certificate, join, read_chain, read_key
-from .compile import Names, compile_rule, compile_rules, compile_table, rule_name
+from .answers import Answer, Relay
+from .certificates import Certificate, join, read_authorities, read_chain, read_key
+from .compile import Names, compile_rule, compile_rules, compile_table, compile_terms, rule_name
 from .config.faults import Fault, Faulty
 from .config.reading import Reading, read_config
-from .config.schema import Config, FileNetwork, Listener, TestFields
+from .config.scalars import parse_registry
+from .config.schema import AccountFields, Config, FileNetwork, Listener, TestFields
 from .config.source import Source, read
 from .networks.ranges import Ranges
 from .networks.spans import Span
 from .networks.table import AddressTable
 from .networks.text import parse_lines
 from .reach import unreachable
+from .registry import Account, Registry, Visitors
 from .respond import respond_to
 from .rules import Rule, RuleSet
 
@@ -49,6 +51,7 @@ class Checked:
 
     config: Config
     networks: dict[str, Ranges]
+    registries: dict[str, Registry]
     rules: RuleSet
     certificates: tuple[tuple[Certificate, ...], ...]
     warnings: tuple[Fault, ...]
@@ -72,7 +75,8 @@ def check(text: str, file: str, files: Files, now: datetime) -> Checked:
     stages.compare_listeners()
     stages.look_at_admin()
     certificates = stages.read_certificates(now)
-    names = Names.of(reading.config, networks)
+    registries = stages.read_registries()
+    names = Names(networks, registries)
     rules = stages.compile(names)
     table = compile_table(reading.config, networks)
     stages.find_unreachable(rules, table)
@@ -85,6 +89,7 @@ def check(text: str, file: str, files: Files, now: datetime) -> Checked:
     return Checked(
         config=reading.config,
         networks=networks,
+        registries=registries,
         rules=rule_set,
         certificates=certificates,
         warnings=tuple(stages.warnings),
@@ -138,6 +143,41 @@ class _Stages:
                 return [entry for _, _, entry in entries if isinstance(entry, Span)]
             self.faults += faults
         self.is_sound = False
+        return None
+
+    def read_registries(self) -> dict[str, Registry]:
+        """The registries by their names; one whose files are faulty is left out."""
+        registries = {}
+        for name, fields in self._config.registries.items():
+            place = ("registries", name)
+            auth: Visitors | Account | None = Visitors.CLIENT
+            authorities: str | None = None
+            if isinstance(fields.auth, AccountFields):
+                auth = self._read_account(place, fields.auth)
+            elif fields.auth is not None:
+                auth = Visitors.ANONYMOUS
+            if fields.ca is not None:
+                authorities = self._read_pem((*place, "ca"), fields.ca, read_authorities)
+            if auth is None or (fields.ca is not None and authorities is None):
+                self.is_sound = False
+                continue
+            terms = compile_terms(fields, auth, authorities)
+            registries[name] = parse_registry(fields.url, name, terms)
+        return registries
+
+    def _read_account(self, registry: tuple[str, str], fields: AccountFields) -> Account | None:
+        place, file = (*registry, "auth", "password_file"), fields.password_file
+        try:
+            password = self._files.read(file).decode("utf-8").removesuffix("\n").removesuffix("\r")
+        except OSError as error:
+            self._fault(place, f"cannot read '{file}': {error.strerror}")
+        except UnicodeError:
+            self._fault(place, f"'{file}' is not UTF-8 text")
+        else:
+            if password and password.isprintable():
+                return Account(fields.username, password)
+            # What it holds stays out of the message.
+            self._fault(place, f"'{file}' must hold the password on one line and nothing else")
         return None
 
     def compare_listeners(self) -> None:
@@ -241,7 +281,7 @@ class _Stages:
                 self._fault(place, f"this test fails: {key} is {got}, not {want}")
 
 
-def answer_test(rules: RuleSet, test: TestFields) -> Answer:
+def answer_test(rules: RuleSet, test: TestFields) -> Answer | Relay:
     """The answer to a test's request."""
     return respond_to(
         rules,
@@ -273,12 +313,16 @@ def _describe(listener: Listener) -> str:
     return f"the socket '{listener.socket or listener.unix}'"
 
 
-def _unmet(test: TestFields, answer: Answer) -> list[tuple[str, object, object]]:
+def _unmet(test: TestFields, answer: Answer | Relay) -> list[tuple[str, object, object]]:
     """The expectations that an answer does not meet: which, what was wanted, what it is."""
+    # The answer of a relay is for the registry to give.
+    status, location = (
+        (answer.status, answer.location) if isinstance(answer, Answer) else (None, None)
+    )
     expectations = {
         "rule": (test.rule, answer.rule),
-        "status": (test.status, answer.status),
-        "location": (test.location, answer.location),
+        "status": (test.status, status),
+        "location": (test.location, location),
         "registry": (test.registry, answer.registry),
     }
     return [

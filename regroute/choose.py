@@ -1,12 +1,21 @@
 """From a decision to its answer: which candidate is taken, and where that sends the client."""
 
-from .answers import Answer, Reason, api_ok, escaped, redirect, refuse
+from collections.abc import Set
+
+from .answers import Answer, Reason, Relay, api_ok, escaped, redirect, refuse
+from .oci import Kind
 from .query import Query
-from .rules import Decision, Deny, Fixed, Ok, Registry, To
+from .registry import Mode, Registry
+from .rules import Decision, Deny, Fixed, Ok, To
+
+_NONE: Set[str] = frozenset()
 
 
-def choose(decision: Decision) -> Answer:
-    """The answer that a decision comes to."""
+def choose(decision: Decision, known_open: Set[str] = _NONE) -> Answer | Relay:
+    """The answer that a decision comes to, or the relay to who has it.
+
+    `known_open` are the origins of registries that are known to ask nobody for credentials.
+    """
     query, rule = decision.query, decision.rule
     under_v2, kind = query.target.under_v2, query.asked.kind
     if rule is None:
@@ -18,6 +27,9 @@ def choose(decision: Decision) -> Answer:
     match rule.outcome:
         case To(status=status):
             registry = decision.candidates[0]
+            if _is_relayed(registry, query, known_open):
+                target = _target(registry, query)
+                return Relay(registry, target, rule.name, query.asked.kind, query.repository)
             location = locate(registry, query)
             return redirect(location, status, rule=rule.name, registry=registry.name, kind=kind)
         case Fixed(location=location, status=status):
@@ -31,16 +43,34 @@ def choose(decision: Decision) -> Answer:
             return api_ok(under_v2=under_v2, rule=rule.name, kind=kind)
 
 
+def _is_relayed(registry: Registry, query: Query, known_open: Set[str]) -> bool:
+    terms = registry.terms
+    if terms.mode is Mode.REDIRECT:
+        return False
+    if query.method not in ("GET", "HEAD"):
+        # A redirect that changes no method is followed by few.
+        return True
+    if terms.redirects_blobs and query.asked.kind is Kind.BLOBS:
+        return False
+    if terms.mode is Mode.RELAY:
+        return True
+    follows = any(pattern.matches(query.user_agent) for pattern in terms.redirected)
+    return not (follows or registry.origin in known_open)
+
+
 def locate(registry: Registry, query: Query) -> str:
     """The request's path and query at a registry.
 
     Scheme and host are the registry's alone: its origin ends where the path's first ``/`` begins.
-    On a repository path the prefix goes after ``/v2/``, unless the repository is under it already,
-    as it is where a client follows the registry's own ``Link`` to the next page of tags.
     """
+    return registry.origin + _target(registry, query)
+
+
+def _target(registry: Registry, query: Query) -> str:
+    """The path and query there: on a repository path the prefix goes after ``/v2/``."""
     sent = query.target.sent
-    repository = query.repository
-    if registry.prefix and repository and not repository.startswith(registry.prefix + "/"):
+    asked = query.repository
+    if asked and registry.repository(asked) != asked:
         v2, rest = sent[1:].split(b"/", 1)
         sent = b"/%s/%s/%s" % (v2, registry.prefix.encode("ascii"), rest)
-    return registry.origin + escaped(sent)
+    return escaped(sent)

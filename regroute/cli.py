@@ -16,6 +16,7 @@ from .diff.command import diff
 from .explain import explain as explain_request
 from .load import load
 from .networks.spans import Address, parse_address
+from .registry import Mode
 from .rules import Fixed, To
 
 _CONFIG = click.argument("config", type=click.Path(path_type=Path))
@@ -113,7 +114,11 @@ def hosts(config: Path) -> None:
     for rule in _load(config).rules.rules:
         match rule.outcome:
             case To(candidates=candidates):
-                found |= {_authority(registry.origin) for registry in candidates}
+                found |= {
+                    _authority(registry.origin)
+                    for registry in candidates
+                    if registry.terms.mode is not Mode.RELAY or registry.terms.redirects_blobs
+                }
             case Fixed(location=location):
                 found.add(_authority(location))
     for host in sorted(found):

@@ -4,13 +4,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from .clients import Clients
-from .conditions import ClientIn, Condition, Conditions, Like, Not, OneOf, Pattern
+from .conditions import ClientIn, Condition, Conditions, Like, Not, OneOf
 from .config.scalars import parse_registry
-from .config.schema import ConditionFields, Config, NotFields, RuleFields
+from .config.schema import ConditionFields, Config, NotFields, RegistryFields, RuleFields
 from .networks.ranges import Ranges
 from .networks.spans import Address, Span
 from .networks.table import AddressTable
-from .rules import Deny, Fixed, Ok, Outcome, Registry, Rule, RuleSet, To
+from .pattern import Pattern
+from .registry import Account, Mode, Registry, Terms, Visitors
+from .rules import Deny, Fixed, Ok, Outcome, Rule, RuleSet, To
 
 
 def rule_name(fields: RuleFields, position: int) -> str:
@@ -24,14 +26,6 @@ class Names:
 
     networks: Mapping[str, Ranges]
     registries: Mapping[str, Registry]
-
-    @classmethod
-    def of(cls, config: Config, networks: Mapping[str, Ranges]) -> "Names":
-        """The names of `config`, whose networks hold what `networks` says."""
-        registries = {
-            name: parse_registry(fields.url, name) for name, fields in config.registries.items()
-        }
-        return cls(networks, registries)
 
     def client_in(self, entries: Iterable[Span | str]) -> ClientIn:
         """The condition that a client is in one of these spans and named networks.
@@ -50,6 +44,28 @@ class Names:
         if "://" in destination:
             return parse_registry(destination, destination)
         return self.registries[destination]
+
+
+def compile_terms(
+    fields: RegistryFields, auth: Visitors | Account, authorities: str | None
+) -> Terms:
+    """How a registry is relayed; `authorities` are in PEM."""
+    mode = Mode(fields.mode)
+    if mode is Mode.REDIRECT:
+        # The rest says nothing, and two that are redirected to are alike.
+        return Terms()
+    return Terms(
+        mode=mode,
+        auth=auth,
+        keeps_challenge=fields.challenge == "keep",
+        redirects_blobs=fields.blobs == "redirect",
+        forwarded=fields.forwarded,
+        redirected=tuple(Pattern(text, crosses=True) for text in fields.redirected),
+        connect=fields.connect,
+        idle=fields.idle,
+        connections=fields.connections,
+        authorities=authorities,
+    )
 
 
 def compile_rule(fields: RuleFields, names: Names, position: int, line: int) -> Rule:

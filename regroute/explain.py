@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from .answers import Answer
+from .answers import Answer, Relay
 from .check import Checked
 from .networks.spans import Address
 from .respond import respond_to
@@ -18,21 +18,28 @@ class Explanation:
     networks: tuple[str, ...]
     rule: Rule | None
     file: str
-    answer: Answer
+    answer: Answer | Relay
 
     def as_json(self) -> dict[str, Any]:
         """What programs read."""
         rule = self.rule and {"name": self.rule.name, "file": self.file, "line": self.rule.line}
-        return {
+        answer = self.answer
+        known = {
             "client": str(self.client),
             "networks": list(self.networks),
             "rule": rule,
-            "status": self.answer.status,
-            "location": self.answer.location,
-            "registry": self.answer.registry,
-            "headers": {
-                name.decode("ascii"): value.decode("ascii") for name, value in self.answer.fields
-            },
+            "registry": answer.registry,
+        }
+        if isinstance(answer, Relay):
+            # Its answer is the registry's to give.
+            return {**known, "status": None, "location": None, "headers": {}, "relay": answer.url}
+        fields = {name.decode("ascii"): value.decode("ascii") for name, value in answer.fields}
+        return {
+            **known,
+            "status": answer.status,
+            "location": answer.location,
+            "headers": fields,
+            "relay": None,
         }
 
     def as_text(self) -> str:
@@ -42,8 +49,11 @@ class Explanation:
             f"client    {self.client}",
             f"networks  {', '.join(self.networks) or 'none'}",
             f"rule      {rule}",
-            f"status    {self.answer.status}",
         ]
+        if isinstance(self.answer, Relay):
+            relay = f"relay     {self.answer.url}"
+            return "\n".join([*lines, f"registry  {self.answer.registry}", relay])
+        lines.append(f"status    {self.answer.status}")
         if self.answer.registry is not None:
             lines.append(f"registry  {self.answer.registry}")
         if self.answer.location is not None:

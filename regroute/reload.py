@@ -109,11 +109,11 @@ def describe_changes(before: Checked, after: Checked) -> str:
     parts = [
         *_changes("rule", old, new),
         *_changes("network", before.networks, after.networks),
-        *_changes("registry", before.config.registries, after.config.registries),
+        *_changes("registry", before.registries, after.registries),
     ]
     if [name for name in old if name in new] != [name for name in new if name in old]:
         parts.append("rules reordered")
-    for key in ("listen", "clients", "access_log", "limits", "lane", "admin", "watch"):
+    for key in ("listen", "clients", "token", "access_log", "limits", "lane", "admin", "watch"):
         if getattr(before.config, key) != getattr(after.config, key):
             parts.append(f"{key} changed")
     if before.config.workers != after.config.workers:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from .answers import Answer, Refusal, refused
+from .answers import Answer, Refusal, Relay, refused
 from .choose import choose
 from .networks.spans import Address
 from .query import Query
@@ -14,9 +14,9 @@ Lines = Callable[[bytes], Sequence[bytes]]
 
 
 class Response(NamedTuple):
-    """An answer, and who is known to have asked for it."""
+    """An answer or who has it, and who is known to have asked for it."""
 
-    answer: Answer
+    answer: Answer | Relay
     client: Address | None
 
 
@@ -40,10 +40,10 @@ def respond(
 
 def respond_to(
     rules: RuleSet, client: Address, method: str, target: bytes, host: bytes, user_agent: str
-) -> Answer:
-    """The answer to a request whose client is known."""
+) -> Answer | Relay:
+    """The answer to a request whose client is known, or the relay to who has it."""
     try:
         query = Query.of(client, method, target, host, user_agent)
     except Refusal as refusal:
         return refused(refusal, under_v2=means_v2(target))
-    return choose(rules.decide(query))
+    return choose(rules.decide(query), rules.open)

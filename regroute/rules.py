@@ -8,20 +8,15 @@ from .clients import Clients
 from .conditions import ClientIn, Conditions, OneOf
 from .networks.table import AddressTable
 from .query import Query
-
-
-@dataclass(frozen=True)
-class Registry:
-    """A destination: scheme, host and port in `origin`, and the prefix of its repositories."""
-
-    name: str
-    origin: str
-    prefix: str = ""
+from .registry import Mode, Registry
 
 
 @dataclass(frozen=True)
 class To:
-    """Redirect to one of the candidates, with the request's own path and query."""
+    """Send on to one of the candidates, with the request's own path and query.
+
+    `status` is for redirects.
+    """
 
     candidates: tuple[Registry, ...]
     status: int
@@ -87,11 +82,37 @@ class Decision:
 
 @dataclass(frozen=True)
 class RuleSet:
-    """Everything that one configuration decides, immutable: a reload replaces it whole."""
+    """Everything that one configuration decides, immutable: a reload replaces it whole.
+
+    `open` are the origins of registries that are known to ask nobody for credentials; where that
+    changes, the rule set is replaced too.
+    """
 
     rules: tuple[Rule, ...]
     clients: Clients
     networks: AddressTable
+    open: frozenset[str] = frozenset()
+
+    @cached_property
+    def registries(self) -> tuple[Registry, ...]:
+        """All that rules send to, each once, in the order of the rules."""
+        found = {
+            registry: None
+            for rule in self.rules
+            if isinstance(rule.outcome, To)
+            for registry in rule.outcome.candidates
+        }
+        return tuple(found)
+
+    @cached_property
+    def relays(self) -> bool:
+        """Whether any request is relayed."""
+        return any(registry.terms.mode is not Mode.REDIRECT for registry in self.registries)
+
+    @cached_property
+    def challenges(self) -> bool:
+        """Whether clients get their tokens from us."""
+        return any(registry.terms.challenges for registry in self.registries)
 
     def decide(self, query: Query) -> Decision:
         """The first rule whose conditions all hold. Pure, and never waits."""

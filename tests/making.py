@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from twisted.internet.interfaces import IReactorTime
 
+from regroute.answers import Answer, Relay
 from regroute.check import Checked, Files, check
 from regroute.config.schema import Limits
 from regroute.logs.access_log import Again, Entry
@@ -89,3 +90,9 @@ class Books:
 HEAD_SIZE = int(Limits().head_size)
 HEAD_TIME = Limits().head
 IDLE_TIME = Limits().idle
+
+
+def answered(answer: Answer | Relay) -> Answer:
+    """An answer of ours, and no relay."""
+    assert isinstance(answer, Answer)
+    return answer

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from regroute.answers import Answer, api_ok, escaped, redirect, refuse
 from regroute.respond import respond_to
 
-from .making import checked
+from .making import answered, checked
 
 CLIENT = IPv4Address("192.0.2.1")
 
@@ -95,7 +95,8 @@ _RULE_SETS = {url: checked(f"rules: [{{to: '{url}'}}]") for url in REGISTRIES}
 
 def ask(registry: str, target: bytes) -> Answer:
     """The answer to a GET, where every request goes to `registry`."""
-    return respond_to(_RULE_SETS[registry].rules, CLIENT, "GET", target, b"front.example", "")
+    rules = _RULE_SETS[registry].rules
+    return answered(respond_to(rules, CLIENT, "GET", target, b"front.example", ""))
 
 
 targets = st.binary(max_size=60) | st.lists(

@@ -5,7 +5,7 @@ import pytest
 from regroute.config.faults import Faulty
 from regroute.respond import respond
 
-from .making import checked
+from .making import answered, checked
 
 FILES = {
     "empty.txt": b"# nobody yet\n",
@@ -176,7 +176,7 @@ def test_the_faults_of_every_stage_are_told_at_once() -> None:
         "f:10:9: a test needs an expectation: add one of rule, status, location, registry",
         "f:10:30: 'v2' is not a path: begin with /",
         "f:11:1: unknown key 'foo': known here are access_log, admin, clients, lane, limits, "
-        "listen, networks, registries, rules, tests, watch, workers",
+        "listen, networks, registries, rules, tests, token, watch, workers",
         "f:12:1: duplicate key 'rules': it stands on line 3 already",
     ]
 
@@ -237,7 +237,7 @@ def test_the_tests_and_the_daemon_see_a_user_agent_as_its_bytes() -> None:
     ).rules
     lines = {b"user-agent": ["aéb".encode()], b"host": [b"h"]}
     response = respond(rules, "192.0.2.1", b"GET", b"/", lambda name: lines.get(name, []))
-    assert response.answer.status == 403
+    assert answered(response.answer).status == 403
 
 
 def test_tests_run_although_something_else_is_at_fault() -> None:

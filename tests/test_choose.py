@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from regroute.answers import Answer
 from regroute.choose import choose, locate
 from regroute.query import Query
-from regroute.rules import Registry
+from regroute.registry import Registry
 
-from .making import checked
+from .making import answered, checked
 
 SHA256 = "sha256:" + "0123456789abcdef" * 4
 CHARTS = Registry("charts", "https://registry.example:8443", "team")
@@ -161,7 +161,7 @@ RULES = checked(_RULES).rules
 
 
 def chosen(target: str, method: str = "GET") -> Answer:
-    return choose(RULES.decide(query(target, method)))
+    return answered(choose(RULES.decide(query(target, method))))
 
 
 @pytest.mark.parametrize("target", ["/", "/?q", "http://evil.example/", "/v2/about/tags/list?n=1"])

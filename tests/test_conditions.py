@@ -6,10 +6,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from regroute.conditions import ClientIn, Condition, Conditions, Like, Not, OneOf, Pattern
+from regroute.conditions import ClientIn, Condition, Conditions, Like, Not, OneOf
 from regroute.networks.ranges import Ranges
 from regroute.networks.spans import parse_span
 from regroute.networks.table import AddressTable
+from regroute.pattern import Pattern
 from regroute.query import Query
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regroute.compile import Names, compile_rule, compile_table
-from regroute.config.scalars import Known
+from regroute.config.scalars import Known, parse_registry
 from regroute.config.schema import Config
 from regroute.networks.ranges import Ranges
 from regroute.networks.spans import parse_span
@@ -30,7 +30,7 @@ def compiled(
         name: Ranges.of(map(parse_span, [spans] if isinstance(spans, str) else spans))
         for name, spans in networks.items()
     }
-    names = Names.of(config, ranges)
+    names = Names(ranges, {name: parse_registry(url, name) for name, url in registries.items()})
     return (
         [compile_rule(fields, names, place, 1) for place, fields in enumerate(config.rules)],
         compile_table(config, ranges),

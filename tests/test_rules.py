@@ -16,7 +16,7 @@ from regroute.config.faults import Faulty
 from regroute.query import Query
 from regroute.rules import RuleSet
 
-from .making import checked
+from .making import answered, checked
 
 DIGEST = "sha256:ab"
 
@@ -29,7 +29,7 @@ def rules_of(*lines: str, more: str = "") -> RuleSet:
 
 def ask(rules: RuleSet, target: str = "/", method: str = "GET", client: str = "8.8.8.8") -> Answer:
     query = Query.of(ip_address(client), method, target.encode(), b"r.example", "")
-    return choose(rules.decide(query))
+    return answered(choose(rules.decide(query)))
 
 
 def allow(answer: Answer) -> str | None:
@@ -380,7 +380,7 @@ def test_rules_decide_as_an_interpreter_of_their_data_does(
     compact, dead = compiled(rules, networks)
     for request, query in asked:
         decision = compact.decide(query)
-        answer = choose(decision)
+        answer = answered(choose(decision))
         rule = interpret(rules, request, networks)
         served = [
             method

@@ -18,7 +18,7 @@ from pydantic_core import CoreSchema, core_schema
 from ..answers import Refusal, escaped
 from ..networks.spans import Address, Span, parse_address, parse_span
 from ..oci import REPOSITORY, Kind
-from ..rules import Registry
+from ..registry import Mode, Registry, Terms
 from ..target import parse_host, visible_path
 from .faults import suggest
 
@@ -160,7 +160,10 @@ def _method(text: str, known: Known) -> str:
     return text
 
 
-def parse_registry(url: str, name: str) -> Registry:
+_REDIRECTED = Terms()
+
+
+def parse_registry(url: str, name: str, terms: Terms = _REDIRECTED) -> Registry:
     """Read a destination; raises `ValueError` that says what it may consist of."""
     match = re.fullmatch(rf"({_ORIGIN})(?:/(.*))?", url)
     if match is None:
@@ -175,7 +178,7 @@ def parse_registry(url: str, name: str) -> Registry:
             f"'{prefix}' is no repository prefix: its components are lower-case letters and "
             "digits, with . _ or - between them, separated by /"
         )
-    return Registry(name, origin, prefix)
+    return Registry(name, origin, prefix, terms)
 
 
 def _check_origin(origin: str) -> None:
@@ -196,10 +199,38 @@ def _registry_url(text: str, known: Known) -> str:
 
 def _destination(text: str, known: Known) -> str:
     if re.fullmatch(NAME_PATTERN, text):
-        if text not in known.registries:
-            raise ValueError(f"unknown registry '{text}'{suggest(text, known.registries)}")
-        return text
+        return _registry_name(text, known)
     return _registry_url(text, known)
+
+
+def _registry_name(text: str, known: Known) -> str:
+    if text not in known.registries:
+        raise ValueError(f"unknown registry '{text}'{suggest(text, known.registries)}")
+    return text
+
+
+def _realm(text: str, known: Known) -> str:
+    match = re.fullmatch(rf"({_ORIGIN})(/[!-\"$->@-~]*)", text)
+    if match is None or match[2] == "/" or match[2] == "/v2" or match[2].startswith("/v2/"):
+        raise ValueError(
+            f"'{text}' is no realm: write http(s)://host/path, with a path outside /v2 and "
+            "without query or fragment"
+        )
+    _check_origin(match[1])
+    return text
+
+
+def _username(text: str, known: Known) -> str:
+    # RFC 7617 §2: it ends at the first colon.
+    if not text or ":" in text or not text.isprintable():
+        raise ValueError("a user name is one line of text without a colon")
+    return text
+
+
+def _pool(text: str, known: Known) -> int:
+    if not re.fullmatch("[1-9][0-9]{0,5}", text):
+        raise ValueError(f"'{text}' is no number of connections: write one from 1 to 999999")
+    return int(text)
 
 
 def _location(text: str, known: Known) -> str:
@@ -323,6 +354,22 @@ DESTINATION = Scalar(
     _destination, {"type": "string", "pattern": f"^(?:{NAME_PATTERN}|{_ORIGIN}(?:/[^?#]*)?)$"}
 )
 LOCATION = Scalar(_location, {"type": "string", "pattern": f"^{_ORIGIN}(?:[/?#].*)?$"})
+REGISTRY_NAME = Scalar(_registry_name, {"type": "string", "pattern": f"^{NAME_PATTERN}$"})
+REALM = Scalar(_realm, {"type": "string", "pattern": f"^{_ORIGIN}/.+$"})
+USERNAME = Scalar(_username, _FREE)
+POOL = Scalar(
+    _pool,
+    {
+        "type": ["integer", "string"],
+        "minimum": 1,
+        "maximum": 999_999,
+        "pattern": "^[1-9][0-9]{0,5}$",
+    },
+)
+MODE = _choice((mode.value for mode in Mode), "mode")
+CHALLENGE = _choice(("own", "keep"), "challenge")
+AUTH = _choice(("anonymous",), "way to ask")
+BLOBS = _choice(("stream", "redirect"), "way for blobs")
 BOOLEAN = Scalar(_boolean, {"enum": [True, False, "true", "false"]})
 DURATION = _quantity(_SECONDS, "time", "s", least="0s")
 PATIENCE = _quantity(_SECONDS, "time", "s", least="100ms")

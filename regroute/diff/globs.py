@@ -6,7 +6,7 @@ Patterns are given as their symbols (`Pattern.symbols`).
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from ..conditions import ANY_SEGMENT, ANYTHING
+from ..pattern import ANY_SEGMENT, ANYTHING
 
 _WILDCARDS = {ord(ANY_SEGMENT): ANY_SEGMENT, ord(ANYTHING): ANYTHING}
 

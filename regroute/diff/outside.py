@@ -21,5 +21,5 @@ def outside(old: Checked, new: Checked) -> Iterator[str]:
 
 
 def _trusted(checked: Checked) -> Ranges:
-    names = Names.of(checked.config, checked.networks)
+    names = Names(checked.networks, checked.registries)
     return names.client_in(checked.config.clients.trusted_proxies).ranges

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator
 from itertools import combinations, product
 from typing import TypeAlias
 
-from ..conditions import Like, OneOf, Pattern
+from ..conditions import Like, OneOf
 from ..oci import Asked, parse_path
+from ..pattern import Pattern
 from ..target import decoded
 from .globs import common_witnesses, witness
 from .steps import Steps

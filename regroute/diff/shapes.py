@@ -14,7 +14,8 @@ from urllib.parse import quote
 
 from ..answers import Refusal
 from ..check import NOBODY
-from ..conditions import Conditions, Like, Not, OneOf, Pattern
+from ..conditions import Conditions, Like, Not, OneOf
+from ..pattern import Pattern
 from ..query import Query
 from ..rules import Rule, To
 from .globs import fresh_word

@@ -5,6 +5,7 @@ Names and positions of rules do not count: a client cannot see them.
 
 from typing import NamedTuple, TypeAlias
 
+from ..answers import Relay
 from ..choose import choose, locate
 from ..rules import Decision, To
 
@@ -14,12 +15,12 @@ class Verdict(NamedTuple):
 
     rule: str | None
     registry: str | None
-    status: int
+    status: int | None
 
     def __str__(self) -> str:
         place = self.rule or "no rule"
         to = f" → {self.registry}" if self.registry else ""
-        return f"{place}{to} {self.status}"
+        return f"{place}{to} {self.status or 'relayed'}"
 
 
 Source: TypeAlias = tuple[int | None, str | None, bool]
@@ -40,18 +41,25 @@ def is_same_answer(old: Decision, new: Decision) -> bool:
     if isinstance(before, To) and isinstance(after, To):
         # Most answers are redirects, and these tell themselves apart without being made.
         ours, theirs = old.candidates[0], new.candidates[0]
-        if before.status != after.status or ours.origin != theirs.origin:
+        if before.status != after.status or (ours.origin, ours.terms) != (
+            theirs.origin,
+            theirs.terms,
+        ):
             return False
         return ours.prefix == theirs.prefix or locate(ours, old.query) == locate(theirs, new.query)
     if before == after and old.allow == new.allow:
         return True
     one, other = choose(old), choose(new)
+    if isinstance(one, Relay) or isinstance(other, Relay):
+        return False
     return (one.status, one.fields, one.body) == (other.status, other.fields, other.body)
 
 
 def outcome_of(decision: Decision) -> Outcome:
     """What is told of the answer that a decision comes to."""
     answer = choose(decision)
+    if isinstance(answer, Relay):
+        return Outcome(Verdict(answer.rule, answer.registry, None), None)
     return Outcome(Verdict(answer.rule, answer.registry, answer.status), answer.location)
 
 

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from json import JSONEncoder
 from typing import Literal, NamedTuple, TypeAlias
 
-from ..answers import Reason
+from ..answers import Reason, Relay
 from ..networks.spans import Address, unmapped
 from ..oci import Kind
 from ..respond import Lines, Response
@@ -71,28 +71,36 @@ Again: TypeAlias = Callable[[float, Address | str | None, int], None]
 def entry_of(
     response: Response, method: bytes, target: bytes, lines: Lines, version: bytes
 ) -> Entry:
-    """What is recorded of a response, but for its time and duration."""
+    """What is recorded of a response, but for its time and duration; of a relay, but for the
+    answer too.
+    """
     answer = response.answer
 
     def text(name: bytes) -> str:
         return b", ".join(lines(name)).decode("latin-1")
 
-    return Entry(
+    entry = Entry(
         time=0.0,
         client=response.client,
         method=method,
         host=text(b"host"),
         path=target,
-        status=answer.status,
+        status=0,
         rule=answer.rule,
         registry=answer.registry,
-        location=answer.location,
+        location=None,
         user_agent=text(b"user-agent"),
         microseconds=0,
         version=version,
-        size=0 if method == b"HEAD" else len(answer.body),
         referer=text(b"referer"),
         kind=answer.kind,
+    )
+    if isinstance(answer, Relay):
+        return entry
+    return entry._replace(
+        status=answer.status,
+        location=answer.location,
+        size=0 if method == b"HEAD" else len(answer.body),
         reason=answer.reason,
     )
 

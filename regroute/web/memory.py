@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from twisted.logger import Logger
 
-from ..answers import Refusal
+from ..answers import Refusal, Relay
 from ..clients import peer_address
 from ..logs.access_log import Again, Entry, entry_of
 from ..networks.spans import Address
@@ -86,6 +86,8 @@ class Memory:
             _log.failure("the lane has no answer to {data}", data=data)
             return None
         answer = response.answer
+        if isinstance(answer, Relay):
+            return None
         wired = wire.render_head(
             answer.status, wire.answer_fields(answer, _DATE), close=not head.persists
         )

@@ -11,7 +11,7 @@ from twisted.web import server
 from twisted.web.http import Request, datetimeToString
 from twisted.web.resource import Resource
 
-from ..answers import Reason, Refusal, refuse
+from ..answers import Answer, Reason, Refusal, refuse
 from ..clients import peer_address
 from ..config.schema import Limits
 from ..logs.access_log import Again, Entry, entry_of
@@ -51,6 +51,7 @@ class Front(Resource):
 
         response = self._respond(request, lines)
         answer = response.answer
+        assert isinstance(answer, Answer)  # relays do not come to the tree
         now = self._reactor.seconds()
         request.setResponseCode(answer.status)
         for name, value in wire.answer_fields(answer, datetimeToString(now)):

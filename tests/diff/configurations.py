@@ -6,12 +6,12 @@ from ipaddress import IPv4Address, IPv6Address
 
 from hypothesis import strategies as st
 
-from regroute.answers import Answer
+from regroute.answers import Answer, Relay
 from regroute.check import Checked
 from regroute.config.faults import Faulty
 from regroute.networks.spans import Address
 
-from ..making import checked
+from ..making import answered, checked
 from ..test_rules import NETWORKS, Data, one_or_more, rule_data
 
 SPANS = ["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "10.1.2.0-10.2.0.9", "0.0.0.0/0", "10.0.0.0/9"]
@@ -70,14 +70,15 @@ def edges(*configurations: Checked) -> set[Address]:
     return found
 
 
-def seen(answer: Answer) -> tuple[object, ...]:
+def seen(answer: Answer | Relay) -> tuple[object, ...]:
     """What the client gets to see of an answer."""
-    return answer.status, answer.fields, answer.body
+    ours = answered(answer)
+    return ours.status, ours.fields, ours.body
 
 
-def verdict(answer: Answer) -> tuple[str | None, str | None, int]:
+def verdict(answer: Answer | Relay) -> tuple[str | None, str | None, int]:
     """Where an answer comes from."""
-    return answer.rule, answer.registry, answer.status
+    return answer.rule, answer.registry, answered(answer).status
 
 
 def without_mapped(addresses: Iterable[Address]) -> set[Address]:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regroute.conditions import Pattern
 from regroute.diff.globs import common, common_witnesses, fresh_word, witness
+from regroute.pattern import Pattern
 
 texts = st.text("ab/*", max_size=6)
 SHORT = ["".join(letters) for length in range(7) for letters in product("ab/", repeat=length)]
