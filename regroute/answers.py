@@ -66,6 +66,7 @@ class Reason(StrEnum):
     TIMEOUT = "timeout"  # a head or a body that took too long
     NO_RULE = "no_rule"
     METHOD = "method"  # a rule serves it with another method
+    UPSTREAM = "upstream"  # the registry that it is relayed to gives no answer
     INTERNAL = "internal"  # a fault of ours
 
 

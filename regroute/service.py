@@ -30,6 +30,7 @@ from .web.tls import ServerTLS, TLSFactory, new_context
 from .web.tree import Site
 
 if TYPE_CHECKING:
+    from .relay.service import Relaying
     from .web.lane import Lane
 
 LET_IN_TIME = 0.1
@@ -104,6 +105,8 @@ class Serving(Service):
         self._listening: dict[Place, Listening] = {}
         self._closing: list[Acceptor] = []
         self._lane = _new_lane(site, reactor)
+        self._relaying = self._new_relaying()
+        site.relaying = self._relaying
         self.is_replaced = False
         """Whether others go on with the same sockets when it stops: who waits there is theirs."""
         self._is_closed = False  # for good, while what is in flight ends
@@ -114,10 +117,23 @@ class Serving(Service):
         Service.startService(self)
         if self._lane is not None:
             self._lane.start()
+        if self._relaying is not None:
+            self._relaying.startService()
+
+    def _new_relaying(self) -> Relaying | None:
+        """Who relays: its connections are the lane's to watch."""
+        if self._lane is None:
+            return None
+        from .relay.service import Relaying
+
+        return Relaying(lambda: self._reactor.nameResolver, self._lane, self._reactor)
 
     def prepare(self, checked: Checked) -> None:
         """Make sure that `checked` can be served; raises `Faulty`."""
         faults: list[Fault] = []
+        if self._relaying is None and checked.rules.relays:
+            message = "relaying needs epoll, which this system has not: redirect instead"
+            faults.append(checked.source.fault(("registries",), message))
         for position, certificates in enumerate(checked.certificates):
             try:
                 for certificate in certificates:
@@ -253,6 +269,8 @@ class Serving(Service):
         idle.stop()
         if late.active():
             late.cancel()
+        if self._relaying is not None:
+            self._relaying.stopService()
         if self._lane is not None:
             self._lane.stop()
         for door in doors:

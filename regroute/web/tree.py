@@ -11,7 +11,7 @@ from twisted.web import server
 from twisted.web.http import Request, datetimeToString
 from twisted.web.resource import Resource
 
-from ..answers import Answer, Reason, Refusal, refuse
+from ..answers import Answer, Reason, Refusal, Relay, refuse
 from ..clients import peer_address
 from ..config.schema import Limits
 from ..logs.access_log import Again, Entry, entry_of
@@ -21,7 +21,8 @@ from ..respond import Lines, Response, respond
 from ..rules import RuleSet
 from ..target import means_v2
 from . import wire
-from .connection import Connection
+from .conversation import Conversation
+from .exchange import Asking, Exchange
 from .proxy_protocol import Announced
 from .strict import Head
 
@@ -76,6 +77,13 @@ class Front(Resource):
             return Response(answer, client=None)
 
 
+class Relays(Protocol):
+    """Who relays."""
+
+    def exchange(self, head: Head, response: Response, relay: Relay, client: Asking) -> Exchange:
+        """Who answers a request that is to be relayed."""
+
+
 class Guest(Protocol):
     """What a site counts as a connection."""
 
@@ -119,6 +127,7 @@ class Site(server.Site):
         self.count = count
         self.record = record
         self.is_recording = is_recording
+        self.relaying: Relays | None = None
         self.remember: Callable[[Entry], Again] = self._record_again
         self.when_room: Callable[[], None] = lambda: None
         self.is_awaited = False
@@ -127,12 +136,27 @@ class Site(server.Site):
         self._is_draining = False
         self._emptied: Deferred[None] | None = None
 
-    def buildProtocol(self, addr: IAddress | None) -> Connection:  # type: ignore[override]
-        connection = Connection(self.reactor)
+    def buildProtocol(self, addr: IAddress | None) -> Conversation:  # type: ignore[override]
+        connection = Conversation(self.reactor)
         connection.site = self
         connection.factory = self
         connection.requestFactory = self.requestFactory
         return connection
+
+    def exchange(self, head: Head, connection: Asking) -> Exchange | None:
+        """Who answers a request over time; None where the tree answers it at once."""
+        rules = self.rules()
+        if self.relaying is None or not rules.relays:
+            return None
+        peer = getattr(connection.getPeer(), "host", None)
+        try:
+            response = respond(rules, peer, head.method, head.target, head.lines)
+        except Exception:
+            # The tree says so.
+            return None
+        if not isinstance(response.answer, Relay):
+            return None
+        return self.relaying.exchange(head, response, response.answer, connection)
 
     def _record_again(self, entry: Entry) -> Again:
         """How to record an entry again; whoever writes lines may know a faster way."""
