@@ -65,6 +65,16 @@ class ResponseHead:
         return self.version == b"1.1" and b"close" not in (option.strip() for option in options)
 
     @cached_property
+    def opening(self) -> bytes:
+        """The answer's head to a client, as far as it is told its length: what is missing is
+        ``Connection``, how a body without a length is framed, and the empty line.
+        """
+        fields = self.end_to_end
+        if self.length is not None and not self.is_bodiless:
+            fields = (*fields, (b"Content-Length", b"%d" % self.length))
+        return render(self.status, self.reason, fields).removesuffix(b"\r\n")
+
+    @cached_property
     def end_to_end(self) -> Fields:
         """The fields that go on, less those that frame the body."""
         framing = (b"content-length", b"trailer") if self.is_bodiless else (b"content-length",)
