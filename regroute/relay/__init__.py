@@ -1,0 +1,1 @@
+"""Requests that go on to a registry, and what comes back."""
