@@ -7,7 +7,7 @@ instead when it is anything else.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -30,6 +30,7 @@ _ERROR_CODES = {
     404: "NAME_UNKNOWN",
     405: "UNSUPPORTED",
     410: "NAME_UNKNOWN",
+    413: "SIZE_INVALID",
     414: "SIZE_INVALID",
     429: "TOOMANYREQUESTS",
     431: "SIZE_INVALID",
@@ -66,7 +67,9 @@ class Reason(StrEnum):
     TIMEOUT = "timeout"  # a head or a body that took too long
     NO_RULE = "no_rule"
     METHOD = "method"  # a rule serves it with another method
-    UPSTREAM = "upstream"  # the registry that it is relayed to gives no answer
+    TOKEN = "token"  # for a token that nobody can give
+    LOGIN = "login"  # credentials that are wrong, or missing where a token needs some
+    UNREACHABLE = "unreachable"  # nobody there who has to be asked
     INTERNAL = "internal"  # a fault of ours
 
 
@@ -159,13 +162,16 @@ def refuse(
     rule: str | None = None,
     kind: Kind = Kind.OTHER,
     reason: Reason | None = None,
+    extra: Fields = (),
 ) -> Answer:
     """Refuse a request: the OCI error body under ``/v2``, one line of plain text elsewhere.
 
     `allow` names the methods that would have been answered, which a 405 always tells (RFC 9110
-    §15.5.6). Where no `rule` refuses, there is a `reason`.
+    §15.5.6). Where no `rule` refuses, there is a `reason`. `extra` fields are sent too.
     """
-    fields = ((b"Allow", ", ".join(allow).encode("ascii")),) if status == 405 else ()
+    fields = extra
+    if status == 405:
+        fields = ((b"Allow", ", ".join(allow).encode("ascii")), *extra)
     if under_v2:
         code = _ERROR_CODES.get(status, "UNKNOWN")
         detail = {"allow": list(allow)} if status == 405 else None
@@ -180,6 +186,12 @@ def refuse(
     content = body.encode() + b"\n"
     framed = _framed(media_type, fields, content)
     return Answer(status, framed, content, rule, kind=kind, reason=reason)
+
+
+def granted(document: Mapping[str, str | int]) -> Answer:
+    """A token, and what there is to say about it (distribution's token specification)."""
+    body = json.dumps(document, separators=(",", ":")).encode("ascii")
+    return Answer(200, _framed(b"application/json", _EVERY_ANSWER, body), body)
 
 
 def refused(refusal: Refusal, *, under_v2: bool) -> Answer:

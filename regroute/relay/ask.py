@@ -1,44 +1,60 @@
-"""A small question of our own to a registry or its realm, and its whole answer."""
+"""What it takes to ask a registry or its realm something of our own."""
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from twisted.internet.defer import Deferred
 
-from ..answers import Fields
 from ..registry import Registry
 
+LONGEST_REPLY = 64 * 1024
+"""How long a body may be that answers a question, in bytes; who asks need not read on."""
 
-class Question(NamedTuple):
-    """What is asked, and of whom.
+Fields: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
-    `registry` says by which terms, and `origin` where, for its realm may be elsewhere.
+
+@dataclass(frozen=True)
+class Question:
+    """A request of our own on behalf of `registry`, whose terms say how long it may take and whom
+    to trust. `origin` is the registry's, or its realm's. Fields may hold credentials.
     """
 
     registry: Registry
     origin: str
     method: bytes
     target: bytes
-    fields: Fields = ()
-    body: bytes = b""
+    fields: Fields = field(default=(), repr=False)
+    body: bytes = field(default=b"", repr=False)
 
 
-class Reply(NamedTuple):
-    """A whole answer; names of fields are in lower case."""
+@dataclass(frozen=True)
+class Reply:
+    """What comes back; names of fields are in lower case. Redirects are not followed.
+
+    Its body may be a token.
+    """
 
     status: int
-    fields: Fields
-    body: bytes
+    fields: Fields = ()
+    body: bytes = field(default=b"", repr=False)
+
+    def lines(self, name: bytes) -> list[bytes]:
+        """The values of all field lines with this name."""
+        return [value for key, value in self.fields if key == name]
 
 
 class Unreachable(Exception):
-    """There is no answer to be had: `status` is 502, 503 or 504."""
+    """Someone who has to be asked gives no answer that is of use.
+
+    `status` is 502, 503 or 504; `message` is for the client, and names no credentials.
+    """
 
     def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
+        super().__init__(status, message)
         self.status = status
         self.message = message
 
 
 Ask: TypeAlias = Callable[[Question], Deferred[Reply]]
-"""Asks; fails with `Unreachable`. No redirect is followed."""
+"""Asks a question; fails with `Unreachable`. A Deferred that is cancelled asks no more."""

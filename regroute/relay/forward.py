@@ -212,7 +212,7 @@ class Forward:
                 under_v2=is_under_v2(self._relay.target),
                 rule=self._relay.rule,
                 kind=self._relay.kind,
-                reason=Reason.UPSTREAM,
+                reason=Reason.UNREACHABLE,
             )
         )
 
