@@ -3,230 +3,252 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from twisted.logger import Logger
-from twisted.web.http import datetimeToString
 
-from ..answers import Answer, Reason, refuse
-from ..logs.access_log import entry_of
+from ..answers import Reason, refuse
 from ..target import is_under_v2
-from ..web import wire
-from ..web.body import framing_of
-from .ask import Unreachable
-from .connect import Place
-from .request import render as render_request
-from .response import render as render_response
+from .passing import Passing, render_trailers
+from .response import render as render_head
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IReactorTime
-
-    from ..answers import Fields, Relay
-    from ..respond import Response
+    from ..answers import Answer, Fields
     from ..web.exchange import Asking
-    from ..web.strict import Head
+    from .ask import Unreachable
+    from .credentials import Send
+    from .plan import Plan
     from .pool import Pool
     from .response import ResponseHead
     from .upstream import Upstream
 
-SMALL = 64 * 1024
-"""Up to how many bytes an answer is sent whole or not at all."""
 LEFT = 499
 """The status in the log of a request whose client has left before its answer."""
 
-_SAFE = (b"GET", b"HEAD", b"OPTIONS")
-
 _log = Logger()
+
+
+class Office(Protocol):
+    """Who knows credentials and keeps the books."""
+
+    def clear(self, forward: Forward) -> None:
+        """Say what a request may carry, by its `go` or its `answer`, now or later."""
+
+    def is_contradicted(self, forward: Forward, head: ResponseHead) -> bool:
+        """Whether what a request carried has not done, so that `clear` may be asked once more."""
+
+    def challenge(self, forward: Forward, head: ResponseHead) -> Fields | None:
+        """What the client is told in the place of a registry's own challenge, if anything."""
+
+    def give(self, forward: Forward, answer: Answer) -> bytes:
+        """An answer of our own to the client, as bytes."""
+
+    def record(self, forward: Forward, status: int, reason: Reason | None) -> None:
+        """Record an answer."""
 
 
 class Forward:
     """The exchange of a relayed request."""
 
-    def __init__(
-        self,
-        head: Head,
-        response: Response,
-        relay: Relay,
-        fields: Fields,
-        client: Asking,
-        pool: Pool,
-        clock: IReactorTime,
-    ) -> None:
-        self._began = perf_counter()
-        self._head = head
-        self._response = response
-        self._relay = relay
-        self._fields = fields
-        self._client = client
+    __slots__ = (
+        "_has_begun",
+        "_has_tried_again",
+        "_head",
+        "_is_over",
+        "_is_whole",
+        "_office",
+        "_passing",
+        "_pool",
+        "_request",
+        "_upstream",
+        "began",
+        "client",
+        "plan",
+    )
+
+    def __init__(self, plan: Plan, client: Asking, pool: Pool, office: Office) -> None:
+        self.began = perf_counter()
+        self.plan = plan
+        self.client = client
         self._pool = pool
-        self._clock = clock
-        terms = relay.to.terms
-        self._place = Place(relay.to.origin, terms.authorities)
-        self._framing = framing_of(head)
-        # Nothing of it can be sent twice.
-        self._is_once = self._framing is not None or head.method not in _SAFE
+        self._office = office
+        self._request = b""
         self._is_whole = False  # the request has come to its end
         self._has_tried_again = False
         self._upstream: Upstream | None = None
-        self._answer: ResponseHead | None = None
-        self._out: list[bytes] = []  # of the answer, and not sent yet
-        self._size = 0  # of the answer's body, in bytes
-        self._is_waiting = False  # a small answer, until it is whole
-        self._is_chunked = False  # the answer, to the client
-        self._persists = False
+        self._head: ResponseHead | None = None
+        self._passing: Passing | None = None
         self._has_begun = False  # the answer has been sent, in part
         self._is_over = False
 
     # The request.
 
     def begin(self) -> None:
-        """Look for a connection, and let the body wait for it."""
-        if self._framing is not None:
-            self._client.hold_body()
+        """Ask what the request may carry, and let the body wait for it."""
+        if self.plan.has_body:
+            self.client.hold_body()
+        self._office.clear(self)
+
+    def go(self, send: Send) -> None:
+        """Look for a connection to send it on, with these credentials."""
+        if self._is_over:
+            return
+        self._request = self.plan.request(send)
         self._acquire()
 
     def _acquire(self) -> None:
-        fresh = self._is_once or self._has_tried_again
-        self._pool.acquire(self._place, self._relay.to.terms, self, fresh=fresh)
+        plan = self.plan
+        fresh = plan.is_once or self._has_tried_again
+        self._pool.acquire(plan.place, plan.relay.to.terms, self, fresh=fresh)
 
     def connected(self, upstream: Upstream) -> None:
         """Send the request."""
         self._upstream = upstream
-        target = self._relay.target.encode("ascii")
-        request = render_request(self._head.method, target, self._fields)
-        upstream.ask(request, self._head.method, self)
-        if self._framing is None:
-            if self._is_whole:
-                upstream.sent()
+        plan = self.plan
+        upstream.ask(self._request, plan.head.method, self)
+        if plan.has_body:
+            self.client.resume_body()
         else:
-            self._client.resume_body()
+            upstream.sent()
 
     def take(self, content: bytes) -> None:
         """Send a part of the body on."""
-        assert self._upstream is not None
-        if self._head.is_chunked:
+        if self._upstream is None:
+            # What has been answered already has no need of it.
+            return
+        if self.plan.head.is_chunked:
             content = b"%x\r\n%b\r\n" % (len(content), content)
         self._upstream.write(content)
 
     def end(self, trailers: Fields) -> None:
         """The request is whole."""
         self._is_whole = True
-        if self._upstream is None:
+        if self._upstream is None or not self.plan.has_body:
             return
-        if self._head.is_chunked:
-            lines = b"".join(b"%b: %b\r\n" % field for field in trailers)
-            self._upstream.write(b"0\r\n%b\r\n" % lines)
+        if self.plan.head.is_chunked:
+            self._upstream.write(render_trailers(trailers))
         self._upstream.sent()
 
     def hold_body(self) -> None:
         """The registry does not take the body so fast."""
         if not self._is_whole:
-            self._client.hold_body()
+            self.client.hold_body()
 
     def resume_body(self) -> None:
         """It has taken it so far."""
-        self._client.resume_body()
+        self.client.resume_body()
 
     # The answer.
 
     def interim(self, head: ResponseHead) -> None:
         """Tell the client what comes before the answer."""
-        if self._head.version == b"1.1":
-            self._client.send(render_response(head.status, head.reason, head.end_to_end))
+        if self.plan.head.version == b"1.1":
+            self.client.send(render_head(head.status, head.reason, head.end_to_end))
 
     def answered(self, head: ResponseHead) -> None:
         """Begin with the answer."""
-        self._answer = head
-        self._begin_answer(head, head.end_to_end)
+        self._head = head
+        if head.status == 401 and self._is_refused(head):
+            return
+        plan = self.plan
+        if head.leads and _leads_back(plan, head):
+            self._give_up(502, "it redirects the request to itself")
+            return
+        self._passing = Passing(plan, head, self.client.may_persist)
 
-    def _begin_answer(self, head: ResponseHead, fields: Fields) -> None:
-        persists = self._client.may_persist
-        if head.is_bodiless:
-            pass
-        elif head.length is not None:
-            fields = (*fields, (b"Content-Length", b"%d" % head.length))
-            self._is_waiting = head.length <= SMALL
-        elif self._head.version == b"1.1":
-            fields = (*fields, (b"Transfer-Encoding", b"chunked"))
-            self._is_chunked = self._head.method != b"HEAD"
-        else:
-            persists = False
-        if not persists:
-            fields = (*fields, (b"Connection", b"close"))
-        self._persists = persists
-        self._out.append(render_response(head.status, head.reason, fields))
+    def _is_refused(self, head: ResponseHead) -> bool:
+        """Whether a 401 is not the answer: it is tried again, or answered here."""
+        office = self._office
+        again = not (self._has_tried_again or self.plan.is_once)
+        if office.is_contradicted(self, head) and again:
+            self._has_tried_again = True
+            self._leave_upstream()
+            office.clear(self)
+            return True
+        fields = office.challenge(self, head)
+        if fields is None:
+            return False
+        self._passing = Passing(self.plan, head, self.client.may_persist, fields)
+        return True
 
     def content(self, data: bytes) -> None:
         """A part of the answer's body."""
-        self._size += len(data)
-        if self._is_chunked:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
-        self._out.append(data)
+        if self._passing is not None:
+            self._passing.content(data)
 
     def flush(self) -> None:
         """Send what has come, unless the rest is to come with it."""
-        if self._out and not self._is_waiting and not self._is_over:
+        if self._passing is not None and not self._is_over and (data := self._passing.due()):
             self._has_begun = True
-            self._client.send(b"".join(self._out))
-            self._out.clear()
+            self.client.send(data)
 
     def ended(self, trailers: Fields) -> None:
         """The answer is whole."""
-        assert self._answer is not None
-        if self._is_over:
-            return
-        if self._is_chunked:
-            lines = b"".join(b"%b: %b\r\n" % field for field in trailers)
-            self._out.append(b"0\r\n%b\r\n" % lines)
-        self._record(self._answer.status)
-        self._is_waiting = False
-        self.flush()
-        self._is_over = True
+        passing = self._passing
         self._upstream = None
-        self._client.finish(persists=self._persists)
+        if self._is_over or passing is None:
+            return
+        data = passing.end(trailers)
+        self._is_over = True
+        self._office.record(self, passing.status, None)
+        if data:
+            self.client.send(data)
+        self.client.finish(persists=passing.persists)
 
     def failed(self, why: Unreachable, *, is_stale: bool) -> None:
         """There is no answer, or no more of it."""
+        self._upstream = None
         if self._is_over:
             return
-        self._upstream = None
-        if is_stale and not self._is_once and not self._has_tried_again:
+        if is_stale and not (self.plan.is_once or self._has_tried_again):
             self._has_tried_again = True
             self._acquire()
             return
+        relay = self.plan.relay
         _log.warn(
             "{registry} ({origin}): {why}",
-            registry=self._relay.registry,
-            origin=self._relay.to.origin,
+            registry=relay.registry,
+            origin=relay.to.origin,
             why=why.message,
         )
         if self._has_begun:
-            self._record(self._answer.status if self._answer else why.status)
+            assert self._passing is not None
             self._is_over = True
-            self._client.break_off()
-            return
-        self._respond(
+            self._office.record(self, self._passing.status, None)
+            self.client.break_off()
+        else:
+            self._give_up(why.status, why.message)
+
+    def _give_up(self, status: int, why: str) -> None:
+        self._leave_upstream()
+        relay = self.plan.relay
+        self.answer(
             refuse(
-                why.status,
-                f"the registry {self._relay.registry} has no answer: {why.message}",
-                under_v2=is_under_v2(self._relay.target),
-                rule=self._relay.rule,
-                kind=self._relay.kind,
+                status,
+                f"the registry {relay.registry} gives no answer: {why}",
+                under_v2=is_under_v2(relay.target),
+                rule=relay.rule,
+                kind=relay.kind,
                 reason=Reason.UNREACHABLE,
             )
         )
 
-    def _respond(self, answer: Answer) -> None:
+    def answer(self, answer: Answer) -> None:
         """Give an answer of our own, where none has begun."""
-        persists = self._client.may_persist
-        now = self._clock.seconds()
-        fields = wire.answer_fields(answer, datetimeToString(now))
-        body = b"" if self._head.method == b"HEAD" else answer.body
-        self._size = len(body)
-        self._record(answer.status, answer.reason)
+        if self._is_over:
+            return
         self._is_over = True
-        self._client.send(wire.render_head(answer.status, fields, close=not persists) + body)
-        self._client.finish(persists=persists)
+        self._passing = None
+        data = self._office.give(self, answer)
+        self._office.record(self, answer.status, answer.reason)
+        persists = self.client.may_persist
+        self.client.send(data)
+        self.client.finish(persists=persists)
+
+    def _leave_upstream(self) -> None:
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.abandon()
 
     # The client.
 
@@ -245,25 +267,26 @@ class Forward:
         if self._is_over:
             return self._has_begun
         self._is_over = True
-        upstream, self._upstream = self._upstream, None
-        if upstream is not None:
-            upstream.abandon()
-        else:
-            self._pool.leave(self._place, self)
-        self._record(self._answer.status if self._answer and self._has_begun else LEFT)
+        if self._upstream is None:
+            self._pool.leave(self.plan.place, self)
+        self._leave_upstream()
+        status = self._passing.status if self._has_begun and self._passing else LEFT
+        self._office.record(self, status, None)
         return self._has_begun
 
-    def _record(self, status: int, reason: Reason | None = None) -> None:
-        head = self._head
-        entry = entry_of(self._response, head.method, head.target, head.lines, head.version)
-        location = self._answer.lines(b"location") if self._answer else []
-        self._client.record(
-            entry._replace(
-                time=self._clock.seconds(),
-                status=status,
-                location=location[0].decode("latin-1") if location else None,
-                size=self._size,
-                microseconds=int((perf_counter() - self._began) * 1e6),
-                reason=reason,
-            )
-        )
+    @property
+    def location(self) -> str | None:
+        """Where the answer leads."""
+        return None if self._passing is None else self._passing.location
+
+    @property
+    def size(self) -> int:
+        """How many bytes of the answer's body have been sent."""
+        return 0 if self._passing is None else self._passing.size
+
+
+def _leads_back(plan: Plan, head: ResponseHead) -> bool:
+    method = plan.head.method.decode("ascii")
+    return any(
+        plan.names.leads_back(method, head.status, location) for location in head.lines(b"location")
+    )

@@ -25,13 +25,17 @@ def authority(origin: str) -> bytes:
     return place.removesuffix(own).encode("ascii")
 
 
-def upstream_fields(head: Head, relay: Relay, forwarded: bytes | None) -> Fields:
+def upstream_fields(
+    head: Head, relay: Relay, forwarded: bytes | None, *, as_is: bool = False
+) -> Fields:
     """The fields of a request at its registry, but for credentials.
 
     All that are end-to-end are kept, in their order and with their repetitions: docker says in six
-    lines what it accepts. `forwarded` is added, if given.
+    lines what it accepts. `forwarded` is added, if given. The body is to come `as_is`, not
+    compressed, where it has to be read.
     """
-    kept = tuple(field for field in end_to_end(head.fields) if field[0] not in _OURS)
+    ours = _OURS | {b"accept-encoding"} if as_is else _OURS
+    kept = tuple(field for field in end_to_end(head.fields) if field[0] not in ours)
     added: Fields = ((b"via", VIA),)
     if forwarded is not None:
         added = ((b"forwarded", forwarded), *added)

@@ -18,6 +18,7 @@ _HEAD = re.compile(
     rb"HTTP/1\.(?P<minor>[01]) (?P<status>[1-5][0-9][0-9])(?: (?P<reason>" + _TEXT + rb"))?\r\n"
     rb"(?P<fields>(?:" + _TOKEN + rb":" + _TEXT + rb"\r\n)*)\r\n"
 )
+_PLACES = (b"location", b"content-location", b"link")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 
 
@@ -63,6 +64,11 @@ class ResponseHead:
         """Whether its connection goes on."""
         options = b",".join(self.lines(b"connection")).lower().split(b",")
         return self.version == b"1.1" and b"close" not in (option.strip() for option in options)
+
+    @cached_property
+    def leads(self) -> bool:
+        """Whether it names places."""
+        return any(name.lower() in _PLACES for name, _ in self.fields)
 
     @cached_property
     def opening(self) -> bytes:
