@@ -89,7 +89,7 @@ def admit(
     ours = token.good_for(origin) if token else None
     if ours is not None:
         return Send((ours.encode("ascii"),))
-    if terms.keeps_challenge or not _is_of_registry(relay):
+    if terms.keeps_challenge or not is_of_registry(relay):
         # One that is for another registry stays here.
         return _SEND_NONE if token else Send(tuple(authorization))
     if len(authorization) > 1:
@@ -128,7 +128,7 @@ def _admit_as_ours(
     relay: Relay, method: str, authorization: Sequence[bytes], demand: Demand | None
 ) -> Verdict:
     """The same where no credentials of clients are wanted: none of theirs goes on."""
-    if not _is_of_registry(relay):
+    if not is_of_registry(relay):
         return _SEND_NONE
     if relay.kind is Kind.API:
         return _welcome(authorization, _front_token(authorization))
@@ -177,7 +177,7 @@ def _front_token(authorization: Sequence[bytes]) -> FrontToken | None:
     return unwrap(match[2].decode("ascii"))
 
 
-def _is_of_registry(relay: Relay) -> bool:
+def is_of_registry(relay: Relay) -> bool:
     """Whether it is a request of the registry API, and not one for some page of a site."""
     return relay.kind is not Kind.OTHER or is_under_v2(visible_path(relay.target.encode("ascii")))
 
