@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from socket import AF_INET, AF_INET6, socket
@@ -95,12 +95,20 @@ class Listening:
 class Serving(Service):
     """Serves the connections that come to listening sockets, and when it stops, what is in flight.
 
-    `base` is where relative paths begin.
+    `base` is where relative paths begin. `tell_open` is told which registries are known to ask
+    nobody for credentials, by their origins.
     """
 
-    def __init__(self, site: Site, base: Path, reactor: Reactor) -> None:
+    def __init__(
+        self,
+        site: Site,
+        base: Path,
+        reactor: Reactor,
+        tell_open: Callable[[frozenset[str]], object] = lambda origins: None,
+    ) -> None:
         self._site = site
         self._base = base
+        self._tell_open = tell_open
         self._reactor = reactor
         self._listening: dict[Place, Listening] = {}
         self._closing: list[Acceptor] = []
@@ -126,7 +134,13 @@ class Serving(Service):
             return None
         from .relay.service import Relaying
 
-        return Relaying(lambda: self._reactor.nameResolver, self._lane, self._reactor)
+        return Relaying(
+            self._site.rules,
+            self._tell_open,
+            lambda: self._reactor.nameResolver,
+            self._lane,
+            self._reactor,
+        )
 
     def prepare(self, checked: Checked) -> None:
         """Make sure that `checked` can be served; raises `Faulty`."""
@@ -179,6 +193,8 @@ class Serving(Service):
                     if isinstance(place, TcpPlace):
                         acceptor.defer()
                     acceptor.start()
+        if self._relaying is not None:
+            self._relaying.apply(checked)
         self._resume()
 
     def _trusts(self, address: Address) -> bool:

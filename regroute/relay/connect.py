@@ -26,6 +26,7 @@ from ..metrics.events import uncounted
 from ..web.streams import Encrypted, Plain, Stream
 from ..web.transport import SocketTransport, address_of
 from .ask import Unreachable
+from .origins import Origin, split_url
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -45,25 +46,9 @@ class Place(NamedTuple):
     authorities: str | None
 
     @property
-    def is_secure(self) -> bool:
-        """Whether TLS is spoken there."""
-        return self.origin.startswith("https:")
-
-    @property
-    def host(self) -> str:
-        """The name or address, without brackets."""
-        name = self.origin.partition("://")[2]
-        if name.startswith("["):
-            return name[1:].partition("]")[0]
-        return name.partition(":")[0]
-
-    @property
-    def port(self) -> int:
-        """The TCP port."""
-        port = self.origin.partition("://")[2].rpartition("]")[2].rpartition(":")[2]
-        if port.isdigit() and ":" in self.origin.partition("://")[2].rpartition("]")[2]:
-            return int(port)
-        return 443 if self.is_secure else 80
+    def at(self) -> Origin:
+        """The origin, read."""
+        return split_url(self.origin + "/")[0]
 
 
 @lru_cache(maxsize=64)
@@ -114,7 +99,7 @@ class Connecting:
 
     def start(self) -> None:
         """Look up the name, where it is one."""
-        host, port = self._place.host, self._place.port
+        host, port = self._place.at.host.strip("[]"), self._place.at.port
         try:
             version = ip_address(host).version
         except ValueError:
@@ -244,11 +229,12 @@ class _Attempt:
         if code := self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self._lose(OSError(code, os.strerror(code)))
             return
-        if not self._place.is_secure:
+        if not self._place.at.is_secure:
             self._connecting.win(self, Plain(self.socket))
             return
         context = _context(self._place.authorities)
-        self._encrypted = Encrypted(self.socket, context, uncounted, self._place.host)
+        host = self._place.at.host.strip("[]")
+        self._encrypted = Encrypted(self.socket, context, uncounted, host)
         self._shake_hands(self._encrypted)
 
     def _shake_hands(self, encrypted: Encrypted) -> None:

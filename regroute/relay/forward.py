@@ -9,6 +9,7 @@ from twisted.logger import Logger
 
 from ..answers import Reason, refuse
 from ..target import is_under_v2
+from .credentials import Send
 from .passing import Passing, render_trailers
 from .response import render as render_head
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from ..answers import Answer, Fields
     from ..web.exchange import Asking
     from .ask import Unreachable
-    from .credentials import Send
     from .plan import Plan
     from .pool import Pool
     from .response import ResponseHead
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LEFT = 499
 """The status in the log of a request whose client has left before its answer."""
+
+_NOTHING = Send()
 
 _log = Logger()
 
@@ -64,6 +66,7 @@ class Forward:
         "began",
         "client",
         "plan",
+        "sent",
     )
 
     def __init__(self, plan: Plan, client: Asking, pool: Pool, office: Office) -> None:
@@ -72,6 +75,8 @@ class Forward:
         self.client = client
         self._pool = pool
         self._office = office
+        self.sent = _NOTHING
+        """What has been sent of credentials."""
         self._request = b""
         self._is_whole = False  # the request has come to its end
         self._has_tried_again = False
@@ -93,6 +98,7 @@ class Forward:
         """Look for a connection to send it on, with these credentials."""
         if self._is_over:
             return
+        self.sent = send
         self._request = self.plan.request(send)
         self._acquire()
 

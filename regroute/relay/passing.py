@@ -82,10 +82,7 @@ class Passing:
             self.persists = False
         if not self.persists:
             framing += b"Connection: close\r\n"
-        if self._fields is None:
-            opening = head.opening
-        else:
-            opening = self._opening(head.length)
+        opening = head.opening if self._fields is None else self._opening(head.length)
         self._content.append(opening + framing + b"\r\n")
 
     def _opening(self, length: int | None) -> bytes:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .connect import Place
 from .credentials import Send, Verdict, admit
+from .gate import Arrival
 from .names import Names
 from .request import render, upstream_fields
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ..respond import Response
     from ..web.strict import Head
     from .demand import Demand
+    from .front import Front
 
 _SAFE = (b"GET", b"HEAD", b"OPTIONS")
 
@@ -24,14 +26,15 @@ _SAFE = (b"GET", b"HEAD", b"OPTIONS")
 class Plan:
     """A request that is to be relayed, by one rule set.
 
-    `front` is the origin that the client has asked; `forwarded` what the registry is told of who
-    asks; `is_there` says of a repository whether it is at the same registry.
+    `front` is how the client sees us; `forwarded` what the registry is told of who asks; `is_there`
+    says of a repository whether it is at the same registry.
     """
 
     __slots__ = (
         "_demand",
         "_request",
         "_verdict",
+        "arrival",
         "has_body",
         "head",
         "is_once",
@@ -46,13 +49,13 @@ class Plan:
         head: Head,
         response: Response,
         relay: Relay,
-        front: str | None,
+        front: Front,
         forwarded: bytes | None,
         is_there: Callable[[str], bool],
     ) -> None:
         self.head = head
         self.response = response
-        self.names = Names.of(relay, front)
+        self.names = Names.of(relay, front.origin)
         self.relay = relay = replace(relay, target=self.names.asking(is_there))
         self.place = Place(relay.to.origin, relay.to.terms.authorities)
         self.has_body = head.is_chunked or head.content_length > 0
@@ -61,14 +64,16 @@ class Plan:
         readable = self.names.may_want_body
         fields = upstream_fields(head, relay, forwarded, as_is=readable)
         self._request = render(head.method, relay.target.encode("ascii"), fields)
+        lines = head.lines(b"authorization")
+        self.arrival = Arrival(relay, head.method.decode("ascii"), lines, front)
         self._demand: Demand | None = None
         self._verdict: Verdict | None = None
 
     def judge(self, demand: Demand | None) -> Verdict:
         """What it may carry of credentials, where the registry asks for this."""
         if self._verdict is None or demand is not self._demand:
-            lines = self.head.lines(b"authorization")
-            self._verdict = admit(self.relay, self.head.method.decode("ascii"), lines, demand)
+            relay, method, lines, _ = self.arrival
+            self._verdict = admit(relay, method, lines, demand)
             self._demand = demand
         return self._verdict
 

@@ -170,9 +170,13 @@ class Connection(HTTPChannel):
         if end < 0:
             return
         head = self._received[: end + len(END)]
-        self._head = read_head(head)
+        self._head = self._read_head(head)
         self._received = self._received[len(head) :]
         self._take_request(self._head)
+
+    def _read_head(self, raw: bytes) -> Head:
+        """Read a head; raises `Refusal`."""
+        return read_head(raw)
 
     def _take_request(self, head: Head) -> None:
         """Answer a request after its body."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.interfaces import ISSLTransport
+from twisted.logger import Logger
+from twisted.web.http import HTTPChannel
 
 from ..answers import Reason, Refusal
 from .body import framing_of
@@ -12,20 +14,35 @@ from .connection import Connection, Host
 from .transport import SocketTransport
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.internet.interfaces import IReactorTime
     from twisted.python.failure import Failure
 
     from ..logs.access_log import Entry
-    from .exchange import Exchange
+    from .exchange import Asking, Exchange
     from .framing import Framing
     from .strict import Head
+
+
+_log = Logger()
+
+
+class Relays(Protocol):
+    """Who relays."""
+
+    def recall(self, peer: str | None, is_secure: bool, raw: bytes) -> Head | None:
+        """The head of a request that has come before, from the same client."""
+
+    def exchange(self, head: Head, raw: bytes, peer: str | None, client: Asking) -> Exchange | None:
+        """Who answers a request over time; None where the tree answers it at once."""
 
 
 class ExchangeHost(Host, Protocol):
     """What such a connection belongs to."""
 
-    def exchange(self, head: Head, connection: Conversation) -> Exchange | None:
-        """Who answers a request over time; None where the tree answers it at once."""
+    is_recording: Callable[[], bool]
+    relaying: Relays | None
 
 
 class Conversation(Connection):
@@ -35,19 +52,30 @@ class Conversation(Connection):
 
     def __init__(self, reactor: IReactorTime) -> None:
         Connection.__init__(self, reactor)
+        self._raw = b""
+        self._peer: str | None = None
+        self.is_secure = False
+        """Whether the client speaks TLS with us."""
         self._exchange: Exchange | None = None
         self._framing: Framing | None = None  # of a body that the exchange takes
         self._is_held = False  # which it does not at the moment
 
     @property
-    def is_secure(self) -> bool:
-        """Whether the client speaks TLS with us."""
-        transport = self.transport
-        if isinstance(transport, SocketTransport):
-            return transport.is_secure
-        return bool(ISSLTransport.providedBy(transport))
+    def is_recording(self) -> bool:
+        """Whether answers are recorded."""
+        return self.site.is_recording()
 
     # Bytes in.
+
+    def connectionMade(self) -> None:
+        # The address of a Unix socket's peer has no host.
+        self._peer = getattr(HTTPChannel.getPeer(self), "host", None)
+        transport = self.transport
+        if isinstance(transport, SocketTransport):
+            self.is_secure = transport.is_secure
+        else:
+            self.is_secure = bool(ISSLTransport.providedBy(transport))
+        Connection.connectionMade(self)
 
     def dataReceived(self, data: bytes) -> None:
         if self._framing is None or self._is_over:
@@ -56,9 +84,27 @@ class Conversation(Connection):
         self._received += data
         self._pass_body(self._framing)
 
+    def _read_head(self, raw: bytes) -> Head:
+        """Read a head, if it has not come before; raises `Refusal`."""
+        relaying = self.site.relaying
+        if relaying is None:
+            return Connection._read_head(self, raw)
+        self._raw = raw
+        known = relaying.recall(self._peer, self.is_secure, raw)
+        return Connection._read_head(self, raw) if known is None else known
+
     def _take_request(self, head: Head) -> None:
         """Let a request be answered, over time or at once."""
-        exchange = self.site.exchange(head, self)
+        relaying, raw = self.site.relaying, self._raw
+        if relaying is None:
+            Connection._take_request(self, head)
+            return
+        try:
+            exchange = relaying.exchange(head, raw, self._peer, self)
+        except Exception:
+            # The target alone: fields may hold credentials.
+            _log.failure("no relay of {method} {target}", method=head.method, target=head.target)
+            exchange = None
         if exchange is None:
             Connection._take_request(self, head)
             return

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IAddress
-
     from ..answers import Fields
     from ..logs.access_log import Entry
 
@@ -41,11 +39,12 @@ class Asking(Protocol):
         """Whether the connection may go on after the answer."""
 
     @property
+    def is_recording(self) -> bool:
+        """Whether answers are recorded."""
+
+    @property
     def is_secure(self) -> bool:
         """Whether the client speaks TLS with us."""
-
-    def getPeer(self) -> IAddress:
-        """The connection's other end."""
 
     def hold_body(self) -> None:
         """Give no more of the body on."""

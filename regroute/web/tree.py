@@ -11,7 +11,7 @@ from twisted.web import server
 from twisted.web.http import Request, datetimeToString
 from twisted.web.resource import Resource
 
-from ..answers import Answer, Reason, Refusal, Relay, refuse
+from ..answers import Answer, Reason, Refusal, refuse
 from ..clients import peer_address
 from ..config.schema import Limits
 from ..logs.access_log import Again, Entry, entry_of
@@ -21,8 +21,7 @@ from ..respond import Lines, Response, respond
 from ..rules import RuleSet
 from ..target import means_v2
 from . import wire
-from .conversation import Conversation
-from .exchange import Asking, Exchange
+from .conversation import Conversation, Relays
 from .proxy_protocol import Announced
 from .strict import Head
 
@@ -75,13 +74,6 @@ class Front(Resource):
             under_v2 = means_v2(request.uri)
             answer = refuse(500, "internal error", under_v2=under_v2, reason=Reason.INTERNAL)
             return Response(answer, client=None)
-
-
-class Relays(Protocol):
-    """Who relays."""
-
-    def exchange(self, head: Head, response: Response, relay: Relay, client: Asking) -> Exchange:
-        """Who answers a request that is to be relayed."""
 
 
 class Guest(Protocol):
@@ -142,21 +134,6 @@ class Site(server.Site):
         connection.factory = self
         connection.requestFactory = self.requestFactory
         return connection
-
-    def exchange(self, head: Head, connection: Asking) -> Exchange | None:
-        """Who answers a request over time; None where the tree answers it at once."""
-        rules = self.rules()
-        if self.relaying is None or not rules.relays:
-            return None
-        peer = getattr(connection.getPeer(), "host", None)
-        try:
-            response = respond(rules, peer, head.method, head.target, head.lines)
-        except Exception:
-            # The tree says so.
-            return None
-        if not isinstance(response.answer, Relay):
-            return None
-        return self.relaying.exchange(head, response, response.answer, connection)
 
     def _record_again(self, entry: Entry) -> Again:
         """How to record an entry again; whoever writes lines may know a faster way."""
