@@ -161,7 +161,9 @@ def _welcome(authorization: Sequence[bytes], token: FrontToken | None) -> Verdic
 
 def basic(account: Account) -> bytes:
     """A user name and password as an ``Authorization`` value (RFC 7617)."""
-    return b"Basic " + b64encode(f"{account.username}:{account.password}".encode())
+    text = f"{account.username}:{account.password}"
+    # The bytes of clients that write something else than UTF-8 go on as they came.
+    return b"Basic " + b64encode(text.encode(errors="surrogateescape"))
 
 
 def _scheme(authorization: bytes) -> bytes:

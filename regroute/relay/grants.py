@@ -13,7 +13,7 @@ from ..registry import Account, Registry
 from .ask import Question, Reply, Unreachable
 from .credentials import basic
 from .demand import Bearer
-from .scope import Scope, there
+from .scope import Scope
 
 USER_AGENT = b"regroute"
 
@@ -55,14 +55,14 @@ def token_question(
 ) -> Question:
     """A registry's realm is asked for a token, as nobody or with a password.
 
-    `scopes` are by the names here; `offline` asks for a refresh token too.
+    `scopes` are by the names there; `offline` asks for a refresh token too.
     """
-    parameters = _parameters(registry, demand, scopes)
+    parameters = [*_service(demand), *(("scope", str(scope)) for scope in scopes)]
     if account is not None:
         parameters.append(("account", account.username))
     if offline:
         parameters.append(("offline_token", "true"))
-    query = urlencode(parameters, quote_via=quote)
+    query = urlencode(parameters, errors="surrogateescape", quote_via=quote)
     joint = "" if not query else "&" if "?" in demand.target else "?"
     fields = [(b"user-agent", USER_AGENT), (b"accept", b"application/json")]
     if account is not None:
@@ -79,8 +79,10 @@ def refresh_question(
         ("grant_type", "refresh_token"),
         ("refresh_token", secret),
         ("client_id", "regroute"),
-        *_parameters(registry, demand, scopes, is_form=True),
+        *_service(demand),
     ]
+    if scopes:
+        parameters.append(("scope", " ".join(map(str, scopes))))
     body = urlencode(parameters, quote_via=quote).encode("ascii")
     fields = (
         (b"user-agent", USER_AGENT),
@@ -90,14 +92,8 @@ def refresh_question(
     return Question(registry, demand.origin, b"POST", demand.target.encode("ascii"), fields, body)
 
 
-def _parameters(
-    registry: Registry, demand: Bearer, scopes: Sequence[Scope], *, is_form: bool = False
-) -> list[tuple[str, str]]:
-    texts = [str(there(scope, registry)) for scope in scopes]
-    parameters = [] if demand.service is None else [("service", demand.service)]
-    # In a form it is one parameter (RFC 6749 §3.3), in a query one each.
-    listed = [" ".join(texts)] if is_form and texts else texts
-    return [*parameters, *(("scope", text) for text in listed)]
+def _service(demand: Bearer) -> list[tuple[str, str]]:
+    return [] if demand.service is None else [("service", demand.service)]
 
 
 def read_grant(registry: Registry, reply: Reply) -> Grant:

@@ -38,7 +38,7 @@ class _Key:
     registry: str
     realm: Bearer
     account: Account | Visitors
-    scopes: tuple[str, ...]
+    scopes: tuple[Scope, ...]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class OwnTokens:
             normal_origin(registry.origin),
             demand,
             registry.terms.auth,
-            tuple(sorted(str(there(scope, registry)) for scope in scopes)),
+            tuple(there(scope, registry) for scope in scopes),
         )
         kept = self._kept.get(key)
         if kept is not None and kept.until > self._clock.seconds():
@@ -80,9 +80,7 @@ class OwnTokens:
                 return kept.authorization
             assert kept.reason is not None
             return fail(kept.reason)
-        return self._asking.get(
-            key, lambda: Deferred.fromCoroutine(self._fetch(key, registry, scopes))
-        )
+        return self._asking.get(key, lambda: Deferred.fromCoroutine(self._fetch(key, registry)))
 
     def forget(self, authorization: bytes) -> None:
         """The registry calls this value invalid, whatever its realm has said of its life."""
@@ -93,11 +91,11 @@ class OwnTokens:
         """Ask no more."""
         self._asking.stop()
 
-    async def _fetch(self, key: _Key, registry: Registry, scopes: Sequence[Scope]) -> bytes:
+    async def _fetch(self, key: _Key, registry: Registry) -> bytes:
         account = key.account if isinstance(key.account, Account) else None
         began = self._clock.seconds()
         try:
-            reply = await self._ask(token_question(registry, key.realm, scopes, account))
+            reply = await self._ask(token_question(registry, key.realm, key.scopes, account))
             grant = read_grant(registry, reply)
         except (Denied, Unreachable) as error:
             reason = self._understand(error, registry)
