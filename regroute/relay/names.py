@@ -236,7 +236,7 @@ def _read(sent: str) -> Asked | None:
         return None
 
 
-def _normal(rest: str) -> tuple[str, str]:
+def _normal(rest: str) -> tuple[str, str, str]:
     """Path and query for a comparison (RFC 3986 §6.2.2)."""
-    query = rest.partition("#")[0].partition("?")[2]
-    return visible_path(rest.encode("ascii")), visible_path(query.encode("ascii"))
+    _, mark, query = rest.partition("#")[0].partition("?")
+    return visible_path(rest.encode("ascii")), mark, visible_path(query.encode("ascii"))
