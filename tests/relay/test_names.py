@@ -77,6 +77,14 @@ def test_bytes_beyond_ascii_are_escaped_as_clients_do() -> None:
     )
 
 
+def test_a_front_that_is_asked_by_no_good_name_is_just_not_known_by_it() -> None:
+    relay = relayed("library", UPLOAD)
+    assert relay is not None
+    here = Names.of(relay, "http://front.example:99999")
+    assert here.location(ITS.encode()) == b"/v2/foo/blobs/uploads/1"
+    assert here.location(b"http://front.example:99999/v2/x") == b"http://front.example:99999/v2/x"
+
+
 def test_a_registry_without_a_prefix_keeps_its_names() -> None:
     here = names("", UPLOAD)
     assert here.location(f"{HUB}{UPLOAD}1?a".encode()) == f"{UPLOAD}1?a".encode()
