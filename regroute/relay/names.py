@@ -18,7 +18,8 @@ from ..oci import REPOSITORY, Asked, Kind, parse_path
 from ..registry import Registry
 from ..target import decoded, parse_target, visible_path
 from . import bodies, parameters
-from .references import Place, is_absolute, normal_origin, resolve
+from .origins import normal_origin
+from .references import Place, is_absolute, resolve
 
 _CATALOG = "/v2/_catalog"
 _REPOSITORY = re.compile(REPOSITORY)
@@ -85,11 +86,11 @@ class Names:
         """
         if (place := self._resolve(value)) is None:
             return value
-        if place.origin == normal_origin(self.registry.origin):
+        if place.origin == self._origin:
             if (here := self._at_front(place.rest)) is not None:
                 return here.encode("ascii")
             return self._at_registry(value, place)
-        if self.front is not None and place.origin == normal_origin(self.front):
+        if place.origin == self._front:
             # A registry that is told by what name it was asked for speaks by it.
             here = self._at_front(place.rest)
             return value if here in (None, place.rest) else f"{place.origin}{here}".encode("ascii")
@@ -116,11 +117,23 @@ class Names:
         if place is None or status not in REDIRECTS or not keeps_method:
             return False
         rest = escaped(place.rest.encode("latin-1"))
-        if self.front is not None and place.origin == normal_origin(self.front):
+        if place.origin == self._front:
             rest = self._from_front(rest)
-        elif place.origin != normal_origin(self.registry.origin):
+        elif place.origin != self._origin:
             return False
         return _normal(rest) == _normal(self.target)
+
+    @property
+    def _origin(self) -> str:
+        return normal_origin(self.registry.origin)
+
+    @cached_property
+    def _front(self) -> str | None:
+        try:
+            return None if self.front is None else normal_origin(self.front)
+        except ValueError:
+            # A host that a client has sent may have a port that none is.
+            return None
 
     def _resolve(self, value: bytes) -> Place | None:
         if _PLAIN.fullmatch(value) is None:
@@ -236,7 +249,7 @@ def _read(sent: str) -> Asked | None:
         return None
 
 
-def _normal(rest: str) -> tuple[str, str]:
+def _normal(rest: str) -> tuple[str, str, str]:
     """Path and query for a comparison (RFC 3986 §6.2.2)."""
-    query = rest.partition("#")[0].partition("?")[2]
-    return visible_path(rest.encode("ascii")), visible_path(query.encode("ascii"))
+    _, mark, query = rest.partition("#")[0].partition("?")
+    return visible_path(rest.encode("ascii")), mark, visible_path(query.encode("ascii"))

@@ -3,11 +3,11 @@
 import re
 from typing import NamedTuple
 
+from .origins import split_url
+
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)  # RFC 3986 §3.1
 _AUTHORITY = re.compile(r"//([^/?#]*)(.*)", re.DOTALL)
 _PARTS = re.compile(r"([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
-# Of the schemes that HTTP is spoken for.
-_PORTS = {"http": ":80", "https": ":443"}
 
 
 def is_absolute(reference: str) -> bool:
@@ -16,7 +16,7 @@ def is_absolute(reference: str) -> bool:
 
 
 class Place(NamedTuple):
-    """An origin as `normal_origin` writes it, and path, query and fragment there."""
+    """An origin as `origins.normal_origin` has it, and path, query and fragment there."""
 
     origin: str
     rest: str
@@ -31,7 +31,7 @@ def resolve(reference: str, origin: str, target: str) -> Place | None:
     rest = reference
     if (match := _SCHEME.fullmatch(reference)) is not None:
         scheme, rest = match[1].lower(), match[2]
-        if scheme not in _PORTS or not rest.startswith("//"):
+        if scheme not in ("http", "https") or not rest.startswith("//"):
             return None
     if (match := _AUTHORITY.fullmatch(rest)) is not None:
         authority, rest = match[1], match[2]
@@ -46,7 +46,7 @@ def resolve(reference: str, origin: str, target: str) -> Place | None:
             path = without_dots(path)
         else:
             path = without_dots(base[: base.rfind("/") + 1] + path)
-    return Place(normal_origin(f"{scheme}://{authority}"), path + query + fragment)
+    return Place(_origin(scheme, authority), path + query + fragment)
 
 
 def _split(rest: str) -> tuple[str, str, str]:
@@ -72,7 +72,10 @@ def without_dots(path: str) -> str:
     return "/".join([first, *kept])
 
 
-def normal_origin(origin: str) -> str:
-    """An origin in lower case and without the port that its scheme has anyway (RFC 3986 §6.2)."""
-    scheme, _, authority = origin.lower().partition("://")
-    return f"{scheme}://{authority.removesuffix(_PORTS[scheme]).removesuffix(':')}"
+def _origin(scheme: str, authority: str) -> str:
+    """An origin in its one form; what is none, as one with a user, stays as it is written."""
+    text = f"{scheme}://{authority}"
+    try:
+        return str(split_url(text)[0])
+    except ValueError:
+        return text
