@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from twisted.logger import Logger
 
-from ..answers import Reason, refuse
+from ..answers import Reason, refuse, refused
 from ..target import is_under_v2
 from .credentials import Send
 from .passing import Passing, render_trailers
 from .response import render as render_head
 
 if TYPE_CHECKING:
-    from ..answers import Answer, Fields
+    from ..answers import Answer, Fields, Refusal
     from ..web.exchange import Asking
     from .ask import Unreachable
     from .plan import Plan
@@ -52,7 +52,10 @@ class Office(Protocol):
 class Forward:
     """The exchange of a relayed request."""
 
+    wants_continue = False  # the registry says so
+
     __slots__ = (
+        "_answer",
         "_has_begun",
         "_has_tried_again",
         "_head",
@@ -83,6 +86,7 @@ class Forward:
         self._upstream: Upstream | None = None
         self._head: ResponseHead | None = None
         self._passing: Passing | None = None
+        self._answer: Answer | None = None  # of our own
         self._has_begun = False  # the answer has been sent, in part
         self._is_over = False
 
@@ -90,6 +94,9 @@ class Forward:
 
     def begin(self) -> None:
         """Ask what the request may carry, and let the body wait for it."""
+        if self.plan.is_looping:
+            self._give_up(502, "the request has been here again and again")
+            return
         if self.plan.has_body:
             self.client.hold_body()
         self._office.clear(self)
@@ -168,7 +175,7 @@ class Forward:
         again = not (self._has_tried_again or self.plan.is_once)
         if office.is_contradicted(self, head) and again:
             self._has_tried_again = True
-            self._leave_upstream()
+            self._let_go()
             office.clear(self)
             return True
         fields = office.challenge(self, head)
@@ -195,7 +202,7 @@ class Forward:
         if self._is_over or passing is None:
             return
         data = passing.end(trailers)
-        self._is_over = True
+        self._has_begun = self._is_over = True
         self._office.record(self, passing.status, None)
         if data:
             self.client.send(data)
@@ -218,15 +225,18 @@ class Forward:
             why=why.message,
         )
         if self._has_begun:
-            assert self._passing is not None
-            self._is_over = True
-            self._office.record(self, self._passing.status, None)
-            self.client.break_off()
+            self._break_off()
         else:
             self._give_up(why.status, why.message)
 
+    def _break_off(self) -> None:
+        """The answer has no end, and the client must notice."""
+        assert self._passing is not None
+        self._is_over = True
+        self._office.record(self, self._passing.status, None)
+        self.client.break_off()
+
     def _give_up(self, status: int, why: str) -> None:
-        self._leave_upstream()
         relay = self.plan.relay
         self.answer(
             refuse(
@@ -244,17 +254,21 @@ class Forward:
         if self._is_over:
             return
         self._is_over = True
-        self._passing = None
+        self._let_go()
+        self._answer = answer
         data = self._office.give(self, answer)
         self._office.record(self, answer.status, answer.reason)
         persists = self.client.may_persist
         self.client.send(data)
         self.client.finish(persists=persists)
 
-    def _leave_upstream(self) -> None:
+    def _let_go(self) -> None:
+        """The registry need not go on."""
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
             upstream.abandon()
+        else:
+            self._pool.leave(self.plan.place, self)
 
     # The client.
 
@@ -268,27 +282,36 @@ class Forward:
         if self._upstream is not None:
             self._upstream.resume()
 
-    def lose(self) -> bool:
-        """The client has left: the registry need not go on."""
+    def refuse(self, refusal: Refusal) -> None:
+        """The request cannot be read to its end."""
+        if self._has_begun:
+            self._let_go()
+            self._break_off()
+        else:
+            self.answer(refused(refusal, under_v2=is_under_v2(self.plan.relay.target)))
+
+    def lose(self) -> None:
+        """The client has left."""
         if self._is_over:
-            return self._has_begun
+            return
         self._is_over = True
-        if self._upstream is None:
-            self._pool.leave(self.plan.place, self)
-        self._leave_upstream()
+        self._let_go()
         status = self._passing.status if self._has_begun and self._passing else LEFT
         self._office.record(self, status, None)
-        return self._has_begun
 
     @property
     def location(self) -> str | None:
         """Where the answer leads."""
+        if self._answer is not None:
+            return self._answer.location
         return None if self._passing is None else self._passing.location
 
     @property
     def size(self) -> int:
         """How many bytes of the answer's body have been sent."""
-        return 0 if self._passing is None else self._passing.size
+        if self._answer is not None:
+            return 0 if self.plan.head.method == b"HEAD" else len(self._answer.body)
+        return self._passing.size if self._has_begun and self._passing else 0
 
 
 def _leads_back(plan: Plan, head: ResponseHead) -> bool:

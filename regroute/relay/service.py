@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 from twisted.web.http import datetimeToString
 
-from ..answers import Answer, Relay
+from ..answers import Answer, Reason, Relay, refuse
 from ..clients import peer_address
 from ..logs.access_log import entry_of
 from ..registry import Mode, Visitors
 from ..respond import Response, respond, respond_to
+from ..target import is_under_v2
 from ..web import wire
 from .credentials import Send
 from .forward import Forward
@@ -32,8 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted.internet.interfaces import IHostnameResolver, IReactorTime
+    from twisted.python.failure import Failure
 
-    from ..answers import Fields, Reason
+    from ..answers import Fields
     from ..check import Checked
     from ..rules import RuleSet
     from ..web.exchange import Asking, Exchange
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
 
 SWEEP_TIME = 0.1
 """How far apart late answers are looked for, in seconds."""
+
+_log = Logger()
 
 
 class Relaying(Service):
@@ -67,7 +72,7 @@ class Relaying(Service):
         self._learn = Learn(ask, clock, tell_open)
         self._own_tokens = OwnTokens(ask, clock)
         self._gate = Gate(self._learn, self._own_tokens)
-        self._sweeping = LoopingCall(self._pool.sweep)
+        self._sweeping = LoopingCall(self._sweep)
         self._sweeping.clock = clock
         self._realm: str | None = None
         self._names = Names(())
@@ -99,6 +104,13 @@ class Relaying(Service):
         self._learn.stopService()
         self._own_tokens.stop()
         self._pool.close()
+
+    def _sweep(self) -> None:
+        try:
+            self._pool.sweep()
+        except Exception:
+            # One request's fault must not let all others wait for ever.
+            _log.failure("a late answer could not be ended")
 
     # Who answers what.
 
@@ -175,6 +187,7 @@ class Relaying(Service):
         admission = self._gate.admit(plan.arrival)
         if isinstance(admission, Deferred):
             admission.addCallback(partial(self._admitted, forward))
+            admission.addErrback(partial(self._fail, forward))
         else:
             self._admitted(forward, admission)
 
@@ -190,6 +203,16 @@ class Relaying(Service):
             forward.go(admission)
         else:
             forward.answer(admission)
+
+    def _fail(self, forward: Forward, failure: Failure) -> None:
+        """A fault of ours: nobody else would ever answer."""
+        head, relay = forward.plan.head, forward.plan.relay
+        # The target alone: fields may hold credentials.
+        _log.failure(
+            "no relay of {method} {target}", failure, method=head.method, target=head.target
+        )
+        under_v2 = is_under_v2(relay.target)
+        forward.answer(refuse(500, "internal error", under_v2=under_v2, reason=Reason.INTERNAL))
 
     def _again(self, plan: Plan) -> Answer | Relay:
         """What a request comes to by what is known by now."""
