@@ -15,10 +15,11 @@ from .response import render as render_head
 
 if TYPE_CHECKING:
     from ..answers import Answer, Fields, Refusal
+    from ..registry import Terms
     from ..web.exchange import Asking
     from .ask import Unreachable
+    from .connect import Place
     from .plan import Plan
-    from .pool import Pool
     from .response import ResponseHead
     from .upstream import Upstream
 
@@ -28,6 +29,16 @@ LEFT = 499
 _NOTHING = Send()
 
 _log = Logger()
+
+
+class Connections(Protocol):
+    """Who gives out connections to registries."""
+
+    def acquire(self, where: Place, terms: Terms, waiter: Forward, *, fresh: bool) -> None:
+        """Give a forward a connection by its `connected`, or tell it by its `failed`."""
+
+    def leave(self, where: Place, waiter: Forward) -> None:
+        """A forward wants none any more."""
 
 
 class Office(Protocol):
@@ -72,7 +83,7 @@ class Forward:
         "sent",
     )
 
-    def __init__(self, plan: Plan, client: Asking, pool: Pool, office: Office) -> None:
+    def __init__(self, plan: Plan, client: Asking, pool: Connections, office: Office) -> None:
         self.began = perf_counter()
         self.plan = plan
         self.client = client
