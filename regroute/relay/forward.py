@@ -42,11 +42,11 @@ class Office(Protocol):
     def challenge(self, forward: Forward, head: ResponseHead) -> Fields | None:
         """What the client is told in the place of a registry's own challenge, if anything."""
 
-    def give(self, forward: Forward, answer: Answer) -> bytes:
-        """An answer of our own to the client, as bytes."""
+    def give(self, forward: Forward, answer: Answer) -> None:
+        """Give the client an answer of our own."""
 
-    def record(self, forward: Forward, status: int, reason: Reason | None) -> None:
-        """Record an answer."""
+    def record(self, forward: Forward, status: int) -> None:
+        """Record the registry's answer, as far as it has been sent."""
 
 
 class Forward:
@@ -196,7 +196,7 @@ class Forward:
             return
         data = passing.end(trailers)
         self._is_over = True
-        self._office.record(self, passing.status, None)
+        self._office.record(self, passing.status)
         if data:
             self.client.send(data)
         self.client.finish(persists=passing.persists)
@@ -220,7 +220,7 @@ class Forward:
         if self._has_begun:
             assert self._passing is not None
             self._is_over = True
-            self._office.record(self, self._passing.status, None)
+            self._office.record(self, self._passing.status)
             self.client.break_off()
         else:
             self._give_up(why.status, why.message)
@@ -245,11 +245,7 @@ class Forward:
             return
         self._is_over = True
         self._passing = None
-        data = self._office.give(self, answer)
-        self._office.record(self, answer.status, answer.reason)
-        persists = self.client.may_persist
-        self.client.send(data)
-        self.client.finish(persists=persists)
+        self._office.give(self, answer)
 
     def _leave_upstream(self) -> None:
         upstream, self._upstream = self._upstream, None
@@ -277,7 +273,7 @@ class Forward:
             self._pool.leave(self.plan.place, self)
         self._leave_upstream()
         status = self._passing.status if self._has_begun and self._passing else LEFT
-        self._office.record(self, status, None)
+        self._office.record(self, status)
         return self._has_begun
 
     @property

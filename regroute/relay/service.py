@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.web.http import datetimeToString
 
-from ..answers import Answer, Relay
+from ..answers import Answer, Refusal, Relay
 from ..clients import peer_address
 from ..logs.access_log import entry_of
 from ..registry import Mode, Visitors
 from ..respond import Response, respond, respond_to
+from ..target import ABSOLUTE, visible_path
 from ..web import wire
+from .awaited import Awaited
 from .credentials import Send
+from .endpoint import Caller, Endpoint
 from .forward import Forward
-from .front import Front, Names
+from .front import Front, Names, token_path
 from .gate import Gate
 from .learn import Learn
 from .own_tokens import OwnTokens
@@ -29,11 +32,11 @@ from .questions import Questions
 from .request import forwarded_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from twisted.internet.interfaces import IHostnameResolver, IReactorTime
 
-    from ..answers import Fields, Reason
+    from ..answers import Fields
     from ..check import Checked
     from ..rules import RuleSet
     from ..web.exchange import Asking, Exchange
@@ -66,10 +69,13 @@ class Relaying(Service):
         ask = Questions(self._pool).ask
         self._learn = Learn(ask, clock, tell_open)
         self._own_tokens = OwnTokens(ask, clock)
+        self._endpoint = Endpoint(ask, self._learn)
         self._gate = Gate(self._learn, self._own_tokens)
         self._sweeping = LoopingCall(self._pool.sweep)
         self._sweeping.clock = clock
         self._realm: str | None = None
+        self._token_path = token_path(None)
+        self._login: Sequence[str] = ()
         self._names = Names(())
         self._planned_by: RuleSet | None = None
         self._plans = Plans()
@@ -77,7 +83,12 @@ class Relaying(Service):
 
     def apply(self, checked: Checked) -> None:
         """Go by this configuration from now on."""
-        self._realm = checked.config.token.realm
+        token = checked.config.token
+        self._realm, self._token_path, self._login = (
+            token.realm,
+            token_path(token.realm),
+            token.login,
+        )
         self._names = Names.of(each for listener in checked.certificates for each in listener)
         self._learn.follow(
             registry
@@ -118,12 +129,38 @@ class Relaying(Service):
             rules = self._rules()
             if not rules.relays:
                 return None
+            if rules.challenges and visible_path(_path(head.target)) == self._token_path:
+                return self._give_token(rules, head, peer, client)
             response = respond(rules, peer, head.method, head.target, head.lines)
             if not isinstance(response.answer, Relay):
                 return None
             plan = self._plan(rules, head, response, response.answer, peer, client.is_secure)
             self._plans.keep((peer, client.is_secure), raw, plan)
         return Forward(plan, client, self._pool, self)
+
+    def _give_token(
+        self, rules: RuleSet, head: Head, peer: str | None, client: Asking
+    ) -> Exchange | None:
+        """Who answers a request to the token endpoint."""
+        try:
+            address = rules.clients.address(peer, head.lines)
+        except Refusal:
+            # Whose request it is cannot be told, and the rules have an answer to that.
+            return None
+        method = head.method.decode("ascii")
+
+        def ask(body: bytes) -> Deferred[Answer]:
+            caller = Caller(address, method, head.target, head.lines, body)
+            return self._endpoint.answer(self._rules(), self._login, caller)
+
+        def give(answer: Answer | None, began: float) -> None:
+            if answer is None:
+                # The client has left.
+                return
+            self._record(head, Response(answer, address), client, began)
+            self._send(head, answer, client)
+
+        return Awaited(ask, give, client)
 
     def _plan(
         self,
@@ -217,26 +254,39 @@ class Relaying(Service):
         kept = (field for field in head.end_to_end if field[0].lower() != b"www-authenticate")
         return (*kept, *((b"WWW-Authenticate", each) for each in told))
 
-    def give(self, forward: Forward, answer: Answer) -> bytes:
-        """An answer of our own to the client, as bytes."""
-        fields = wire.answer_fields(answer, datetimeToString(self._clock.seconds()))
-        close = not forward.client.may_persist
-        body = b"" if forward.plan.head.method == b"HEAD" else answer.body
-        return wire.render_head(answer.status, fields, close=close) + body
+    def give(self, forward: Forward, answer: Answer) -> None:
+        """Give a client an answer of our own."""
+        plan, client = forward.plan, forward.client
+        response = Response(answer, plan.response.client)
+        self._record(plan.head, response, client, forward.began)
+        self._send(plan.head, answer, client)
 
-    def record(self, forward: Forward, status: int, reason: Reason | None) -> None:
-        """Record an answer."""
-        if not forward.client.is_recording:
+    def _send(self, head: Head, answer: Answer, client: Asking) -> None:
+        persists = client.may_persist
+        fields = wire.answer_fields(answer, datetimeToString(self._clock.seconds()))
+        body = b"" if head.method == b"HEAD" else answer.body
+        client.send(wire.render_head(answer.status, fields, close=not persists) + body)
+        client.finish(persists=persists)
+
+    def record(self, forward: Forward, status: int) -> None:
+        """Record a registry's answer, as far as it has been sent."""
+        if forward.client.is_recording:
+            plan = forward.plan
+            more = {"status": status, "location": forward.location, "size": forward.size}
+            self._record(plan.head, plan.response, forward.client, forward.began, **more)
+
+    def _record(
+        self, head: Head, response: Response, client: Asking, began: float, **more: Any
+    ) -> None:
+        if not client.is_recording:
             return
-        head, response = forward.plan.head, forward.plan.response
         entry = entry_of(response, head.method, head.target, head.lines, head.version)
-        forward.client.record(
-            entry._replace(
-                time=self._clock.seconds(),
-                status=status,
-                location=forward.location,
-                size=forward.size,
-                microseconds=int((perf_counter() - forward.began) * 1e6),
-                reason=reason,
-            )
-        )
+        took = int((perf_counter() - began) * 1e6)
+        time = self._clock.seconds()
+        client.record(entry._replace(time=time, microseconds=took, **more))
+
+
+def _path(target: bytes) -> bytes:
+    """The path and query of a target in either form."""
+    absolute = ABSOLUTE.fullmatch(target)
+    return absolute["rest"] if absolute else target
