@@ -145,6 +145,7 @@ class Conversation(Connection):
         exchange, self._exchange = self._exchange, None
         assert exchange is not None
         self._framing = None
+        self._is_held = False
         self._is_answering = False
         if exchange.lose():
             self.transport.abortConnection()
@@ -185,6 +186,7 @@ class Conversation(Connection):
         self._is_answering = False
         is_whole = self._framing is None
         self._framing = None
+        self._is_held = False
         if persists and is_whole:
             self._go_on_after()
         else:
