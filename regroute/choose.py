@@ -28,7 +28,7 @@ def choose(decision: Decision, known_open: Set[str] = _NONE) -> Answer | Relay:
         case To(status=status):
             registry = decision.candidates[0]
             if _is_relayed(registry, query, known_open):
-                target = _target(registry, query)
+                target = target_at(registry, query.target.sent, query.repository)
                 return Relay(registry, target, rule.name, query.asked.kind, query.repository)
             location = locate(registry, query)
             return redirect(location, status, rule=rule.name, registry=registry.name, kind=kind)
@@ -63,14 +63,15 @@ def locate(registry: Registry, query: Query) -> str:
 
     Scheme and host are the registry's alone: its origin ends where the path's first ``/`` begins.
     """
-    return registry.origin + _target(registry, query)
+    return registry.origin + target_at(registry, query.target.sent, query.repository)
 
 
-def _target(registry: Registry, query: Query) -> str:
-    """The path and query there: on a repository path the prefix goes after ``/v2/``."""
-    sent = query.target.sent
-    asked = query.repository
-    if asked and registry.repository(asked) != asked:
+def target_at(registry: Registry, sent: bytes, repository: str | None) -> str:
+    """The path and query there, of those that a client sends.
+
+    On the path of a repository the prefix goes after ``/v2/``.
+    """
+    if repository and registry.repository(repository) != repository:
         v2, rest = sent[1:].split(b"/", 1)
         sent = b"/%s/%s/%s" % (v2, registry.prefix.encode("ascii"), rest)
     return escaped(sent)

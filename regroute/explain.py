@@ -39,7 +39,6 @@ class Explanation:
             "status": answer.status,
             "location": answer.location,
             "headers": fields,
-            "relay": None,
         }
 
     def as_text(self) -> str:

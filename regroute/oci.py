@@ -67,6 +67,9 @@ def _read_end(segments: list[str]) -> Asked:
     match segments:
         case [*name, "blobs", "uploads"] | [*name, "blobs", "uploads", _]:
             return Asked(Kind.UPLOADS, "/".join(name))
+        case [*name, "blobs", "upload", _]:
+            # Of no specification, but where some registries let an upload go on.
+            return Asked(Kind.UPLOADS, "/".join(name))
         case [*name, "tags", "list"]:
             return Asked(Kind.TAGS, "/".join(name))
         case [*name, "manifests", reference] if _REFERENCE.fullmatch(reference):

@@ -3,7 +3,7 @@
 import gc
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 from typing import Protocol
@@ -83,6 +83,7 @@ class Server(InOrder):
         self.counters = counters
         tally = Tally(counters)
         self._servers = servers
+        self._open: frozenset[str] = frozenset()
         self._recorder = Recorder(checked, base, reactor, tally)
         self._use(checked)
         self.site = Site(
@@ -95,7 +96,7 @@ class Server(InOrder):
             tally.count,
         )
         self.site.remember = self._recorder.remember
-        self._serving = Serving(self.site, base, reactor)
+        self._serving = Serving(self.site, base, reactor, self._use_open)
         self._next: _Next | None = None
         InOrder.__init__(self, [self._recorder, self._serving])
 
@@ -105,13 +106,20 @@ class Server(InOrder):
             share = ceil(limits.connections / self._servers)
             limits = limits.model_copy(update={"connections": share})
         self._checked = checked
+        # What has been learned of registries holds, whatever the rules are.
+        self._rules = replace(checked.rules, open=self._open)
         self._limits = limits
         # Nobody else could ask for the counts.
         self._recorder.is_counting = checked.config.admin is not None
 
     def rules(self) -> RuleSet:
         """The rules in force now."""
-        return self._checked.rules
+        return self._rules
+
+    def _use_open(self, origins: frozenset[str]) -> None:
+        """Go by what is known of registries that ask nobody for credentials."""
+        self._open = origins
+        self._rules = replace(self._rules, open=origins)
 
     def limits(self) -> Limits:
         """The limits in force now, as far as they are this server's."""

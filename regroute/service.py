@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from socket import AF_INET, AF_INET6, socket
@@ -30,6 +30,7 @@ from .web.tls import ServerTLS, TLSFactory, new_context
 from .web.tree import Site
 
 if TYPE_CHECKING:
+    from .relay.service import Relaying
     from .web.lane import Lane
 
 LET_IN_TIME = 0.1
@@ -94,16 +95,26 @@ class Listening:
 class Serving(Service):
     """Serves the connections that come to listening sockets, and when it stops, what is in flight.
 
-    `base` is where relative paths begin.
+    `base` is where relative paths begin. `tell_open` is told which registries are known to ask
+    nobody for credentials, by their origins.
     """
 
-    def __init__(self, site: Site, base: Path, reactor: Reactor) -> None:
+    def __init__(
+        self,
+        site: Site,
+        base: Path,
+        reactor: Reactor,
+        tell_open: Callable[[frozenset[str]], object] = lambda origins: None,
+    ) -> None:
         self._site = site
         self._base = base
+        self._tell_open = tell_open
         self._reactor = reactor
         self._listening: dict[Place, Listening] = {}
         self._closing: list[Acceptor] = []
         self._lane = _new_lane(site, reactor)
+        self._relaying = self._new_relaying()
+        site.relaying = self._relaying
         self.is_replaced = False
         """Whether others go on with the same sockets when it stops: who waits there is theirs."""
         self._is_closed = False  # for good, while what is in flight ends
@@ -114,10 +125,29 @@ class Serving(Service):
         Service.startService(self)
         if self._lane is not None:
             self._lane.start()
+        if self._relaying is not None:
+            self._relaying.startService()
+
+    def _new_relaying(self) -> Relaying | None:
+        """Who relays: its connections are the lane's to watch."""
+        if self._lane is None:
+            return None
+        from .relay.service import Relaying
+
+        return Relaying(
+            self._site.rules,
+            self._tell_open,
+            lambda: self._reactor.nameResolver,
+            self._lane,
+            self._reactor,
+        )
 
     def prepare(self, checked: Checked) -> None:
         """Make sure that `checked` can be served; raises `Faulty`."""
         faults: list[Fault] = []
+        if self._relaying is None and checked.rules.relays:
+            message = "relaying needs epoll, which this system has not: redirect instead"
+            faults.append(checked.source.fault(("registries",), message))
         for position, certificates in enumerate(checked.certificates):
             try:
                 for certificate in certificates:
@@ -163,6 +193,8 @@ class Serving(Service):
                     if isinstance(place, TcpPlace):
                         acceptor.defer()
                     acceptor.start()
+        if self._relaying is not None:
+            self._relaying.apply(checked)
         self._resume()
 
     def _trusts(self, address: Address) -> bool:
@@ -253,6 +285,8 @@ class Serving(Service):
         idle.stop()
         if late.active():
             late.cancel()
+        if self._relaying is not None:
+            self._relaying.stopService()
         if self._lane is not None:
             self._lane.stop()
         for door in doors:

@@ -46,7 +46,7 @@ def test_check_prints_every_fault_and_exits_1(rules: Path) -> None:
         1,
         "rules.yaml:2:10: unknown registry 'k8s'\n"
         "rules.yaml:3:1: unknown key 'foo': known here are access_log, admin, clients, lane, "
-        "limits, listen, networks, registries, rules, tests, watch, workers\n",
+        "limits, listen, networks, registries, rules, tests, token, watch, workers\n",
     )
 
 

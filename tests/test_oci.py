@@ -31,6 +31,12 @@ def test_every_end_point_of_the_spec(path: str, asked: Asked) -> None:
     assert parse_path(path) == asked
 
 
+def test_an_upload_goes_on_where_registries_let_it() -> None:
+    """Some hand out a place that is none of the specification's."""
+    assert parse_path("/v2/a/b/blobs/upload/0b7d-1") == Asked(Kind.UPLOADS, "a/b")
+    assert parse_path("/v2/a/b/blobs/upload") == OTHER
+
+
 @pytest.mark.parametrize(
     ("path", "asked"),
     [
@@ -164,7 +170,7 @@ _TWIN = {
     ),
     Kind.REFERRERS: rf"/v2/{_NAME}/referrers/(?P<reference>{_DIGEST})",
     Kind.TAGS: rf"/v2/{_NAME}/tags/list",
-    Kind.UPLOADS: rf"/v2/{_NAME}/blobs/uploads(/[^/]*)?",
+    Kind.UPLOADS: rf"/v2/{_NAME}/blobs/(uploads(/[^/]*)?|upload/[^/]*)",
     Kind.API: r"/v2/?",
 }
 
@@ -189,6 +195,7 @@ _WORDS = [
     "tags",
     "list",
     "uploads",
+    "upload",
     "referrers",
     "latest",
 ]

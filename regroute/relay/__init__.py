@@ -1,1 +1,1 @@
-"""Requests that go on to a registry, and what comes back."""
+"""Requests that go on to a registry: with the credentials they need, and the answers to them."""

@@ -47,7 +47,7 @@ class Reply:
 class Unreachable(Exception):
     """Someone who has to be asked gives no answer that is of use.
 
-    `status` is 502 or 504; `message` is for the client, and names no credentials.
+    `status` is 502, 503 or 504; `message` is for the client, and names no credentials.
     """
 
     def __init__(self, status: int, message: str) -> None:

@@ -87,6 +87,13 @@ class Front:
         suffix = f":{int(port[1])}" if port else ""
         return f"{self._scheme}://{self._name}{suffix}{DEFAULT_PATH}"
 
+    @cached_property
+    def origin(self) -> str | None:
+        """The origin that the client has asked, if it has named one."""
+        if not self.host:
+            return None
+        return f"{self._scheme}://{self.host.decode('ascii').lower()}"
+
     @property
     def service(self) -> str:
         """What the tokens are for: this front, by its host."""

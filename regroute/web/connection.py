@@ -20,7 +20,8 @@ from ..metrics.events import Event
 from ..respond import Response
 from ..target import means_v2
 from . import wire
-from .body import Body, TooLong
+from .body import Body, TooLong, framing_of
+from .deadline import Deadline
 from .strict import END, Head, read_head
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Connection(HTTPChannel):
         self._head: Head | None = None
         self._body: Body | None = None
         self._turn: IDelayedCall | None = None
-        self._deadline: IDelayedCall | None = None
+        self._deadline = Deadline(self._time_out, reactor)
         self._is_idle = True  # no request has begun
         self._idle_since = reactor.seconds()
         self._is_answering = False
@@ -128,7 +129,7 @@ class Connection(HTTPChannel):
         # `read_head` has the last word on sizes; a byte of a target may become three.
         self.totalHeadersSize = 4 * self._head_size
         self.maxHeaders = self._head_size
-        self._set_deadline(self._idle_time)
+        self._deadline.set(self._idle_time)
         self.site.add(self)
 
     def dataReceived(self, data: bytes) -> None:
@@ -164,22 +165,31 @@ class Connection(HTTPChannel):
             return
         if self._is_idle:
             self._is_idle = False
-            self._set_deadline(self._head_time)
+            self._deadline.set(self._head_time)
         end = self._find_end()
         if end < 0:
             return
         head = self._received[: end + len(END)]
-        self._head = read_head(head)
+        self._head = self._read_head(head)
         self._received = self._received[len(head) :]
-        if not self._head.is_chunked and not self._head.content_length:
-            self._answer(self._head)
+        self._take_request(self._head)
+
+    def _read_head(self, raw: bytes) -> Head:
+        """Read a head; raises `Refusal`."""
+        return read_head(raw)
+
+    def _take_request(self, head: Head) -> None:
+        """Answer a request after its body."""
+        framing = framing_of(head)
+        if framing is None:
+            self._answer(head)
             return
         try:
-            self._body = Body(self._head)
+            self._body = Body(framing)
         except TooLong:
-            self._answer(self._head, is_last=True)
+            self._answer(head, is_last=True)
             return
-        if self._head.expects_continue and not self._received:
+        if head.expects_continue and not self._received:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._take_body(self._body)
 
@@ -222,7 +232,7 @@ class Connection(HTTPChannel):
         if is_last:
             self._is_over = True
             self.site.count(Event.BODY)
-        self._set_deadline(None)
+        self._deadline.set(None)
         HTTPChannel.lineReceived(self, b"%s %s HTTP/%s" % (head.method, head.target, head.version))
         for name, value in head.fields:
             if name not in SETTLED:
@@ -245,18 +255,26 @@ class Connection(HTTPChannel):
         """Go on with the next request, or end the connection."""
         self._is_answering = False
         if not self.persistent:
-            assert self._head is not None
             self.requests.remove(request)
-            if self._head.persists or self._is_over or self._received:
-                self._end()
-            else:
-                # The client has asked for it, and sends nothing more.
-                self._finish()
+            self._end_after(is_whole=True)
             return
         HTTPChannel.requestDone(self, request)
+        self._go_on_after()
+
+    def _end_after(self, *, is_whole: bool) -> None:
+        """End the connection after the answer to a request of which all has been read, or not."""
+        assert self._head is not None
+        if self._head.persists or self._is_over or self._received or not is_whole:
+            self._end()
+        else:
+            # The client has asked for it, and sends nothing more.
+            self._finish()
+
+    def _go_on_after(self) -> None:
+        """Go on with the next request."""
         self._is_idle = True
         self._idle_since = self._reactor.seconds()
-        self._set_deadline(self._idle_time)
+        self._deadline.set(self._idle_time)
         self._go_on()
 
     def _go_on(self) -> None:
@@ -323,7 +341,7 @@ class Connection(HTTPChannel):
     def _stop(self) -> None:
         self._is_over = True
         self._received = b""
-        self._set_deadline(self._idle_time)
+        self._deadline.set(self._idle_time)
         self.transport.unregisterProducer()
 
     def drain(self) -> None:
@@ -352,11 +370,11 @@ class Connection(HTTPChannel):
     def writeConnectionLost(self) -> None:
         """All is sent and our half is closed: it is the client's turn to close."""
         self._has_shut = True
-        self._set_deadline(LINGER_TIME)
+        self._deadline.set(LINGER_TIME)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         self._is_over = True
-        self._set_deadline(None)
+        self._deadline.cancel()
         if self._turn is not None:
             self._turn.cancel()
             self._turn = None
@@ -364,12 +382,6 @@ class Connection(HTTPChannel):
         HTTPChannel.connectionLost(self, reason)
 
     # Deadlines and back-pressure.
-
-    def _set_deadline(self, seconds: float | None) -> None:
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()
-        later = self._reactor.callLater
-        self._deadline = None if seconds is None else later(seconds, self._time_out)
 
     def _time_out(self) -> None:
         """A deadline has passed: 408 for what is half there, and no word to who is silent."""

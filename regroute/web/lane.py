@@ -25,7 +25,7 @@ from zope.interface import implementer
 from .connection import Connection
 from .lane_tls import LaneTLS
 from .memory import Memory, Served
-from .transport import SocketTransport, address_of
+from .transport import Handler, SocketTransport, address_of
 from .tree import Site
 from .visitor import SHORT, EncryptedVisitor, Name, Visitor
 
@@ -50,7 +50,7 @@ class Lane:
     """All connections of the lane, and of the transports that it drives for the tree."""
 
     def __init__(self, site: Site, reactor: Reactor) -> None:
-        self.visitors: dict[int, Visitor | SocketTransport] = {}
+        self.visitors: dict[int, Handler] = {}
         self.memory = Memory(site.rules(), site.remember)
         self.era = object()
         """Changes with the rules: what a connection has at hand is of one era."""
@@ -222,14 +222,20 @@ class Lane:
 
     # What the reactor and the transports ask for.
 
-    def watch(self, transport: SocketTransport, mask: int) -> None:
-        """Tell a transport of other events; one that is being adopted is not registered yet."""
-        with suppress(FileNotFoundError):
-            self._epoll.modify(transport.fd, mask)
+    def enter(self, handler: Handler) -> None:
+        """Tell a handler, too, that is no visitor."""
+        is_known = handler.fd in self.visitors
+        self.visitors[handler.fd] = handler
+        (self._epoll.modify if is_known else self._epoll.register)(handler.fd, handler.mask)
 
-    def forget(self, transport: SocketTransport) -> None:
-        """Tell a transport of nothing more."""
-        self.visitors.pop(transport.fd, None)
+    def watch(self, handler: Handler, mask: int) -> None:
+        """Tell a handler of other events; one that is being adopted is not registered yet."""
+        with suppress(FileNotFoundError):
+            self._epoll.modify(handler.fd, mask)
+
+    def forget(self, handler: Handler) -> None:
+        """Tell a handler of nothing more."""
+        self.visitors.pop(handler.fd, None)
 
     def fileno(self) -> int:
         """The epoll's descriptor."""

@@ -83,7 +83,9 @@ class Memory:
         except Refusal:
             return None
         except Exception:
-            _log.failure("the lane has no answer to {data}", data=data)
+            # Its first line alone: fields may hold credentials.
+            line = data.partition(b"\r\n")[0]
+            _log.failure("the lane has no answer to {line}", line=line)
             return None
         answer = response.answer
         if isinstance(answer, Relay):

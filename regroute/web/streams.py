@@ -1,5 +1,6 @@
 """Sockets that never wait, plain and with TLS: what the lane and its transports read and write."""
 
+import errno
 import socket
 import ssl
 import struct
@@ -79,9 +80,18 @@ class Plain:
 
 
 class Encrypted:
-    """TLS on a socket, with memory in between: a record is read with one call of the kernel."""
+    """TLS on a socket, with memory in between: a record is read with one call of the kernel.
 
-    def __init__(self, accepted: socket.socket, context: ssl.SSLContext, count: Count) -> None:
+    We are the server, unless there is a `server_name` that we expect of the peer.
+    """
+
+    def __init__(
+        self,
+        accepted: socket.socket,
+        context: ssl.SSLContext,
+        count: Count,
+        server_name: str | None = None,
+    ) -> None:
         self.has_ended = False
         self.is_clogged = False
         self.is_handshaking = True
@@ -91,12 +101,34 @@ class Encrypted:
         self._socket = accepted
         self._incoming = ssl.MemoryBIO()
         outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, outgoing, server_side=True)
+        is_server = server_name is None
+        self._tls = context.wrap_bio(self._incoming, outgoing, is_server, server_name)
         self._unsent = b""
         # Each is called for every request.
         self._from_socket, self._to_socket = accepted.recv, accepted.send
         self._decrypt, self._encrypt = self._tls.read, self._tls.write
         self._feed, self._drain = self._incoming.write, outgoing.read
+
+    def shake_hands(self) -> None:
+        """Go a step further in a handshake that we begin; raises `OSError`."""
+        try:
+            raw = self._from_socket(RECORD, _DONTWAIT)
+        except BlockingIOError:
+            pass
+        else:
+            if not raw:
+                raise ConnectionAbortedError(errno.ECONNABORTED, "it closes in the TLS handshake")
+            self._feed(raw)
+        try:
+            self._tls.do_handshake()
+            self.is_handshaking = False
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError:
+            # The alert that says what is wrong.
+            self.flush()
+            raise
+        self.flush()
 
     def receive(self, size: int = RECORD, flags: int = _DONTWAIT) -> bytes:
         """Bytes that have come, all of them: none may stay behind unseen."""

@@ -18,6 +18,10 @@ FIELD_LINE = re.compile(rb"(" + _TOKEN + rb"):([\t -~\x80-\xff]*)")
 _LENGTH = re.compile(rb"[0-9]{1,18}")  # RFC 9110 §8.6; more digits than any body has
 
 END = b"\r\n\r\n"
+FRAMING_FIELDS = frozenset(
+    {b"authorization", b"content-length", b"host", b"set-cookie", b"transfer-encoding"}
+)
+"""Fields that say how or by whom a message is to be read: none of them may come after it."""
 
 
 @dataclass(frozen=True)

@@ -23,20 +23,39 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from .streams import EOF, Stream
+from .streams import EOF, Plain, Stream
 
 FULL = 64 * 1024
 """How many unsent bytes make the protocol pause."""
 
 
-class Poller(Protocol):
-    """Who tells a transport that its stream is ready."""
+class Handler(Protocol):
+    """Who is told that a descriptor is ready."""
 
-    def watch(self, transport: "SocketTransport", mask: int) -> None:
+    fd: int
+    mask: int
+
+    def ready(self, event: int) -> None:
+        """The descriptor is ready, for these of epoll's events."""
+
+    def sweep(self, now: float) -> None:
+        """Some time has passed; `now` is in seconds since the epoch."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+
+class Poller(Protocol):
+    """Who tells a handler that its descriptor is ready."""
+
+    def enter(self, handler: Handler) -> None:
+        """Tell a handler of the events in its mask, in the place of who had its descriptor."""
+
+    def watch(self, handler: Handler, mask: int) -> None:
         """Tell of these events from now on."""
 
-    def forget(self, transport: "SocketTransport") -> None:
-        """Tell of nothing more: the stream is about to be closed."""
+    def forget(self, handler: Handler) -> None:
+        """Tell of nothing more: the descriptor is about to be closed."""
 
 
 @implementer(ITCPTransport, IConsumer, IPushProducer)
@@ -68,6 +87,8 @@ class SocketTransport:
         self._producer: IPushProducer | None = None
         self._is_producer_paused = False
         self.mask = EPOLLIN
+        self.is_patient = False
+        """Whether what the peer has sent is read to its end when it takes nothing any more."""
 
     def start(self, protocol: IProtocol, received: bytes, unsent: bytes = b"") -> None:
         """Begin with bytes that have come and bytes that have to go before all others."""
@@ -180,6 +201,11 @@ class SocketTransport:
         """Our own address."""
         return self._host
 
+    @property
+    def is_secure(self) -> bool:
+        """Whether it speaks TLS."""
+        return not isinstance(self.stream, Plain)
+
     def setTcpNoDelay(self, enabled: bool) -> None:
         """Nothing: accepted sockets have it from the listening one."""
 
@@ -207,7 +233,11 @@ class SocketTransport:
         except BlockingIOError:
             pass
         except OSError:
-            self._lose(Failure(ConnectionLost()))
+            if self.is_patient and self._wants_to_read:
+                self._unsent = b""
+                self._has_shut = True
+            else:
+                self._lose(Failure(ConnectionLost()))
             return
         self._press()
         if not (self._unsent or self.stream.is_clogged):

@@ -21,7 +21,7 @@ from ..respond import Lines, Response, respond
 from ..rules import RuleSet
 from ..target import means_v2
 from . import wire
-from .connection import Connection
+from .conversation import Conversation, Relays
 from .proxy_protocol import Announced
 from .strict import Head
 
@@ -119,6 +119,7 @@ class Site(server.Site):
         self.count = count
         self.record = record
         self.is_recording = is_recording
+        self.relaying: Relays | None = None
         self.remember: Callable[[Entry], Again] = self._record_again
         self.when_room: Callable[[], None] = lambda: None
         self.is_awaited = False
@@ -127,8 +128,8 @@ class Site(server.Site):
         self._is_draining = False
         self._emptied: Deferred[None] | None = None
 
-    def buildProtocol(self, addr: IAddress | None) -> Connection:  # type: ignore[override]
-        connection = Connection(self.reactor)
+    def buildProtocol(self, addr: IAddress | None) -> Conversation:  # type: ignore[override]
+        connection = Conversation(self.reactor)
         connection.site = self
         connection.factory = self
         connection.requestFactory = self.requestFactory

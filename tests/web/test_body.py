@@ -9,18 +9,24 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from regroute.answers import Refusal
-from regroute.web.body import LIMIT, Body, TooLong
+from regroute.web.body import LIMIT, Body, TooLong, framing_of
 from regroute.web.strict import read_head
 
 NEXT = b"GET /next HTTP/1.1\r\n"
 
 
 def counted(length: int) -> Body:
-    return Body(read_head(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % length))
+    return body_of(b"Content-Length: %d" % length)
 
 
 def chunked() -> Body:
-    return Body(read_head(b"PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"))
+    return body_of(b"Transfer-Encoding: chunked")
+
+
+def body_of(field: bytes) -> Body:
+    framing = framing_of(read_head(b"PUT / HTTP/1.1\r\nHost: h\r\n%b\r\n\r\n" % field))
+    assert framing is not None
+    return Body(framing)
 
 
 def outcome(body: Body, pieces: Iterable[bytes]) -> bytes | str | None:
@@ -130,8 +136,8 @@ def chunks_of(total: int) -> bytes:
         (chunks_of(LIMIT + 1) + NEXT, "too long"),
         (b"%x\r\n" % (LIMIT + 1), "too long"),
         (b"F" * 16 + b"\r\n", "too long"),
-        (b"5;" + b"x" * LIMIT, "too long"),
-        (b"0\r\n" + b"a: b\r\n" * LIMIT, "too long"),
+        (b"5;" + b"x" * LIMIT, "400 a line between chunks is too long"),
+        (b"0\r\n" + b"a: b\r\n" * LIMIT, "400 there are too many trailer fields"),
         (b"0\r\na: b\r\n\r\n" + b"x" * LIMIT, b"x" * LIMIT),
         (b"1\r\nx\r\n" * (LIMIT // 6) + b"broken", "too long"),
     ],

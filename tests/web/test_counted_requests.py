@@ -94,7 +94,13 @@ def test_every_kind_and_every_reason_is_among_them_but_those_that_need_more_than
 ):
     kinds, reasons = ({labels[at] for _, labels in REQUESTS_SENT} for at in (2, 3))
     assert kinds == set(Kind)
-    assert reasons - {""} == set(Reason) - {Reason.TIMEOUT, Reason.INTERNAL}
+    assert reasons - {""} == set(Reason) - {
+        Reason.TIMEOUT,
+        Reason.INTERNAL,
+        Reason.TOKEN,
+        Reason.LOGIN,
+        Reason.UNREACHABLE,
+    }
 
 
 def test_a_fault_of_ours_counts_as_that() -> None:

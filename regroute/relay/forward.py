@@ -1,0 +1,294 @@
+"""One relayed request: its way to the registry, and the answer's way back, as the bytes come."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Protocol
+
+from twisted.logger import Logger
+
+from ..answers import Reason, refuse
+from ..target import is_under_v2
+from .credentials import Send
+from .passing import Passing, render_trailers
+from .response import render as render_head
+
+if TYPE_CHECKING:
+    from ..answers import Answer, Fields
+    from ..web.exchange import Asking
+    from .ask import Unreachable
+    from .plan import Plan
+    from .pool import Pool
+    from .response import ResponseHead
+    from .upstream import Upstream
+
+LEFT = 499
+"""The status in the log of a request whose client has left before its answer."""
+
+_NOTHING = Send()
+
+_log = Logger()
+
+
+class Office(Protocol):
+    """Who knows credentials and keeps the books."""
+
+    def clear(self, forward: Forward) -> None:
+        """Say what a request may carry, by its `go` or its `answer`, now or later."""
+
+    def is_contradicted(self, forward: Forward, head: ResponseHead) -> bool:
+        """Whether what a request carried has not done, so that `clear` may be asked once more."""
+
+    def challenge(self, forward: Forward, head: ResponseHead) -> Fields | None:
+        """What the client is told in the place of a registry's own challenge, if anything."""
+
+    def give(self, forward: Forward, answer: Answer) -> None:
+        """Give the client an answer of our own."""
+
+    def record(self, forward: Forward, status: int) -> None:
+        """Record the registry's answer, as far as it has been sent."""
+
+
+class Forward:
+    """The exchange of a relayed request."""
+
+    __slots__ = (
+        "_has_begun",
+        "_has_tried_again",
+        "_head",
+        "_is_over",
+        "_is_whole",
+        "_office",
+        "_passing",
+        "_pool",
+        "_request",
+        "_upstream",
+        "began",
+        "client",
+        "plan",
+        "sent",
+    )
+
+    def __init__(self, plan: Plan, client: Asking, pool: Pool, office: Office) -> None:
+        self.began = perf_counter()
+        self.plan = plan
+        self.client = client
+        self._pool = pool
+        self._office = office
+        self.sent = _NOTHING
+        """What has been sent of credentials."""
+        self._request = b""
+        self._is_whole = False  # the request has come to its end
+        self._has_tried_again = False
+        self._upstream: Upstream | None = None
+        self._head: ResponseHead | None = None
+        self._passing: Passing | None = None
+        self._has_begun = False  # the answer has been sent, in part
+        self._is_over = False
+
+    # The request.
+
+    def begin(self) -> None:
+        """Ask what the request may carry, and let the body wait for it."""
+        if self.plan.has_body:
+            self.client.hold_body()
+        self._office.clear(self)
+
+    def go(self, send: Send) -> None:
+        """Look for a connection to send it on, with these credentials."""
+        if self._is_over:
+            return
+        self.sent = send
+        self._request = self.plan.request(send)
+        self._acquire()
+
+    def _acquire(self) -> None:
+        plan = self.plan
+        fresh = plan.is_once or self._has_tried_again
+        self._pool.acquire(plan.place, plan.relay.to.terms, self, fresh=fresh)
+
+    def connected(self, upstream: Upstream) -> None:
+        """Send the request."""
+        self._upstream = upstream
+        plan = self.plan
+        upstream.ask(self._request, plan.head.method, self)
+        if plan.has_body:
+            self.client.resume_body()
+        else:
+            upstream.sent()
+
+    def take(self, content: bytes) -> None:
+        """Send a part of the body on."""
+        if self._upstream is None:
+            # What has been answered already has no need of it.
+            return
+        if self.plan.head.is_chunked:
+            content = b"%x\r\n%b\r\n" % (len(content), content)
+        self._upstream.write(content)
+
+    def end(self, trailers: Fields) -> None:
+        """The request is whole."""
+        self._is_whole = True
+        if self._upstream is None or not self.plan.has_body:
+            return
+        if self.plan.head.is_chunked:
+            self._upstream.write(render_trailers(trailers))
+        self._upstream.sent()
+
+    def hold_body(self) -> None:
+        """The registry does not take the body so fast."""
+        if not self._is_whole:
+            self.client.hold_body()
+
+    def resume_body(self) -> None:
+        """It has taken it so far."""
+        self.client.resume_body()
+
+    # The answer.
+
+    def interim(self, head: ResponseHead) -> None:
+        """Tell the client what comes before the answer."""
+        if self.plan.head.version == b"1.1":
+            self.client.send(render_head(head.status, head.reason, head.end_to_end))
+
+    def answered(self, head: ResponseHead) -> None:
+        """Begin with the answer."""
+        self._head = head
+        if head.status == 401 and self._is_refused(head):
+            return
+        plan = self.plan
+        if head.leads and _leads_back(plan, head):
+            self._give_up(502, "it redirects the request to itself")
+            return
+        self._passing = Passing(plan, head, self.client.may_persist)
+
+    def _is_refused(self, head: ResponseHead) -> bool:
+        """Whether a 401 is not the answer: it is tried again, or answered here."""
+        office = self._office
+        again = not (self._has_tried_again or self.plan.is_once)
+        if office.is_contradicted(self, head) and again:
+            self._has_tried_again = True
+            self._leave_upstream()
+            office.clear(self)
+            return True
+        fields = office.challenge(self, head)
+        if fields is None:
+            return False
+        self._passing = Passing(self.plan, head, self.client.may_persist, fields)
+        return True
+
+    def content(self, data: bytes) -> None:
+        """A part of the answer's body."""
+        if self._passing is not None:
+            self._passing.content(data)
+
+    def flush(self) -> None:
+        """Send what has come, unless the rest is to come with it."""
+        if self._passing is not None and not self._is_over and (data := self._passing.due()):
+            self._has_begun = True
+            self.client.send(data)
+
+    def ended(self, trailers: Fields) -> None:
+        """The answer is whole."""
+        passing = self._passing
+        self._upstream = None
+        if self._is_over or passing is None:
+            return
+        data = passing.end(trailers)
+        self._is_over = True
+        self._office.record(self, passing.status)
+        if data:
+            self.client.send(data)
+        self.client.finish(persists=passing.persists)
+
+    def failed(self, why: Unreachable, *, is_stale: bool) -> None:
+        """There is no answer, or no more of it."""
+        self._upstream = None
+        if self._is_over:
+            return
+        if is_stale and not (self.plan.is_once or self._has_tried_again):
+            self._has_tried_again = True
+            self._acquire()
+            return
+        relay = self.plan.relay
+        _log.warn(
+            "{registry} ({origin}): {why}",
+            registry=relay.registry,
+            origin=relay.to.origin,
+            why=why.message,
+        )
+        if self._has_begun:
+            assert self._passing is not None
+            self._is_over = True
+            self._office.record(self, self._passing.status)
+            self.client.break_off()
+        else:
+            self._give_up(why.status, why.message)
+
+    def _give_up(self, status: int, why: str) -> None:
+        self._leave_upstream()
+        relay = self.plan.relay
+        self.answer(
+            refuse(
+                status,
+                f"the registry {relay.registry} gives no answer: {why}",
+                under_v2=is_under_v2(relay.target),
+                rule=relay.rule,
+                kind=relay.kind,
+                reason=Reason.UNREACHABLE,
+            )
+        )
+
+    def answer(self, answer: Answer) -> None:
+        """Give an answer of our own, where none has begun."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._passing = None
+        self._office.give(self, answer)
+
+    def _leave_upstream(self) -> None:
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.abandon()
+
+    # The client.
+
+    def pause(self) -> None:
+        """The client does not take the answer so fast."""
+        if self._upstream is not None:
+            self._upstream.pause()
+
+    def resume(self) -> None:
+        """It has taken it so far."""
+        if self._upstream is not None:
+            self._upstream.resume()
+
+    def lose(self) -> bool:
+        """The client has left: the registry need not go on."""
+        if self._is_over:
+            return self._has_begun
+        self._is_over = True
+        if self._upstream is None:
+            self._pool.leave(self.plan.place, self)
+        self._leave_upstream()
+        status = self._passing.status if self._has_begun and self._passing else LEFT
+        self._office.record(self, status)
+        return self._has_begun
+
+    @property
+    def location(self) -> str | None:
+        """Where the answer leads."""
+        return None if self._passing is None else self._passing.location
+
+    @property
+    def size(self) -> int:
+        """How many bytes of the answer's body have been sent."""
+        return 0 if self._passing is None else self._passing.size
+
+
+def _leads_back(plan: Plan, head: ResponseHead) -> bool:
+    method = plan.head.method.decode("ascii")
+    return any(
+        plan.names.leads_back(method, head.status, location) for location in head.lines(b"location")
+    )

@@ -1,0 +1,120 @@
+"""How a request is to be relayed: all of it that its head, the rules and the registry decide."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from .connect import Place
+from .credentials import Send, Verdict, admit
+from .gate import Arrival
+from .names import Names
+from .request import render, upstream_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..answers import Relay
+    from ..respond import Response
+    from ..web.strict import Head
+    from .demand import Demand
+    from .front import Front
+
+_SAFE = (b"GET", b"HEAD", b"OPTIONS")
+
+
+class Plan:
+    """A request that is to be relayed, by one rule set.
+
+    `front` is how the client sees us; `forwarded` what the registry is told of who asks; `is_there`
+    says of a repository whether it is at the same registry.
+    """
+
+    __slots__ = (
+        "_demand",
+        "_request",
+        "_verdict",
+        "arrival",
+        "has_body",
+        "head",
+        "is_once",
+        "names",
+        "place",
+        "relay",
+        "response",
+    )
+
+    def __init__(
+        self,
+        head: Head,
+        response: Response,
+        relay: Relay,
+        front: Front,
+        forwarded: bytes | None,
+        is_there: Callable[[str], bool],
+    ) -> None:
+        self.head = head
+        self.response = response
+        self.names = Names.of(relay, front.origin)
+        self.relay = relay = replace(relay, target=self.names.asking(is_there))
+        self.place = Place(relay.to.origin, relay.to.terms.authorities)
+        self.has_body = head.is_chunked or head.content_length > 0
+        self.is_once = self.has_body or head.method not in _SAFE
+        """Whether it cannot be sent twice."""
+        readable = self.names.may_want_body
+        fields = upstream_fields(head, relay, forwarded, as_is=readable)
+        self._request = render(head.method, relay.target.encode("ascii"), fields)
+        lines = head.lines(b"authorization")
+        self.arrival = Arrival(relay, head.method.decode("ascii"), lines, front)
+        self._demand: Demand | None = None
+        self._verdict: Verdict | None = None
+
+    def judge(self, demand: Demand | None) -> Verdict:
+        """What it may carry of credentials, where the registry asks for this."""
+        if self._verdict is None or demand is not self._demand:
+            relay, method, lines, _ = self.arrival
+            self._verdict = admit(relay, method, lines, demand)
+            self._demand = demand
+        return self._verdict
+
+    def request(self, send: Send) -> bytes:
+        """Its head for the registry."""
+        if not send.authorization:
+            return self._request
+        lines = (b"authorization: %b\r\n" % each for each in send.authorization)
+        return self._request[:-2] + b"".join(lines) + b"\r\n"
+
+
+class Plans:
+    """Plans that are remembered, for each client by the very bytes of its heads.
+
+    A client is its connection's other end, and whether it speaks TLS. What is remembered is
+    forgotten with the rules.
+    """
+
+    MOST = 4096
+    MOST_BYTES = 16 * 2**20
+
+    def __init__(self) -> None:
+        self._by_client: dict[tuple[str | None, bool], dict[bytes, Plan]] = {}
+        self._count = self._size = 0
+
+    def of(self, client: tuple[str | None, bool]) -> dict[bytes, Plan]:
+        """What is remembered for a client."""
+        found = self._by_client.get(client)
+        if found is None:
+            if len(self._by_client) >= self.MOST:
+                self._by_client.clear()
+            found = self._by_client[client] = {}
+        return found
+
+    def keep(self, client: tuple[str | None, bool], raw: bytes, plan: Plan) -> None:
+        """Remember a plan."""
+        size = 4 * len(raw)
+        if self._count >= self.MOST or self._size + size > self.MOST_BYTES:
+            for plans in self._by_client.values():
+                plans.clear()
+            self._count = self._size = 0
+        self._count += 1
+        self._size += size
+        self.of(client)[raw] = plan

@@ -1,0 +1,292 @@
+"""All that relays, in one process: who answers which request, by the configuration in force."""
+
+from __future__ import annotations
+
+from functools import partial
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.web.http import datetimeToString
+
+from ..answers import Answer, Refusal, Relay
+from ..clients import peer_address
+from ..logs.access_log import entry_of
+from ..registry import Mode, Visitors
+from ..respond import Response, respond, respond_to
+from ..target import ABSOLUTE, visible_path
+from ..web import wire
+from .awaited import Awaited
+from .credentials import Send
+from .endpoint import Caller, Endpoint
+from .forward import Forward
+from .front import Front, Names, token_path
+from .gate import Gate
+from .learn import Learn
+from .own_tokens import OwnTokens
+from .plan import Plan, Plans
+from .pool import Pool
+from .questions import Questions
+from .request import forwarded_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from twisted.internet.interfaces import IHostnameResolver, IReactorTime
+
+    from ..answers import Fields
+    from ..check import Checked
+    from ..rules import RuleSet
+    from ..web.exchange import Asking, Exchange
+    from ..web.strict import Head
+    from ..web.transport import Poller
+    from .response import ResponseHead
+
+SWEEP_TIME = 0.1
+"""How far apart late answers are looked for, in seconds."""
+
+
+class Relaying(Service):
+    """Answers what is to be relayed; `rules` are those in force when they are asked for.
+
+    `tell_open` is told the origins of the registries that are known to ask nobody for credentials,
+    whenever these change.
+    """
+
+    def __init__(
+        self,
+        rules: Callable[[], RuleSet],
+        tell_open: Callable[[frozenset[str]], object],
+        resolver: Callable[[], IHostnameResolver],
+        poller: Poller,
+        clock: IReactorTime,
+    ) -> None:
+        self._rules = rules
+        self._clock = clock
+        self._pool = Pool(resolver, poller, clock)
+        ask = Questions(self._pool).ask
+        self._learn = Learn(ask, clock, tell_open)
+        self._own_tokens = OwnTokens(ask, clock)
+        self._endpoint = Endpoint(ask, self._learn)
+        self._gate = Gate(self._learn, self._own_tokens)
+        self._sweeping = LoopingCall(self._pool.sweep)
+        self._sweeping.clock = clock
+        self._realm: str | None = None
+        self._token_path = token_path(None)
+        self._login: Sequence[str] = ()
+        self._names = Names(())
+        self._planned_by: RuleSet | None = None
+        self._plans = Plans()
+        self._recalled: Plan | None = None  # of the head that is about to be answered
+
+    def apply(self, checked: Checked) -> None:
+        """Go by this configuration from now on."""
+        token = checked.config.token
+        self._realm, self._token_path, self._login = (
+            token.realm,
+            token_path(token.realm),
+            token.login,
+        )
+        self._names = Names.of(each for listener in checked.certificates for each in listener)
+        self._learn.follow(
+            registry
+            for registry in checked.rules.registries
+            if registry.terms.mode is not Mode.REDIRECT
+        )
+
+    def startService(self) -> None:
+        """Begin to look for what is late."""
+        Service.startService(self)
+        self._sweeping.start(SWEEP_TIME, now=False)
+        self._learn.startService()
+
+    def stopService(self) -> None:
+        """End all connections to registries."""
+        Service.stopService(self)
+        if self._sweeping.running:
+            self._sweeping.stop()
+        self._learn.stopService()
+        self._own_tokens.stop()
+        self._pool.close()
+
+    # Who answers what.
+
+    def recall(self, peer: str | None, is_secure: bool, raw: bytes) -> Head | None:
+        """The head of a request that has come before, from the same client."""
+        rules = self._rules()
+        if rules is not self._planned_by:
+            self._planned_by = rules
+            self._plans = Plans()
+        plan = self._recalled = self._plans.of((peer, is_secure)).get(raw)
+        return None if plan is None else plan.head
+
+    def exchange(self, head: Head, raw: bytes, peer: str | None, client: Asking) -> Exchange | None:
+        """Who answers a request over time; None where it is answered at once."""
+        plan, self._recalled = self._recalled, None
+        if plan is None or plan.head is not head:
+            rules = self._rules()
+            if not rules.relays:
+                return None
+            if rules.challenges and visible_path(_path(head.target)) == self._token_path:
+                return self._give_token(rules, head, peer, client)
+            response = respond(rules, peer, head.method, head.target, head.lines)
+            if not isinstance(response.answer, Relay):
+                return None
+            plan = self._plan(rules, head, response, response.answer, peer, client.is_secure)
+            self._plans.keep((peer, client.is_secure), raw, plan)
+        return Forward(plan, client, self._pool, self)
+
+    def _give_token(
+        self, rules: RuleSet, head: Head, peer: str | None, client: Asking
+    ) -> Exchange | None:
+        """Who answers a request to the token endpoint."""
+        try:
+            address = rules.clients.address(peer, head.lines)
+        except Refusal:
+            # Whose request it is cannot be told, and the rules have an answer to that.
+            return None
+        method = head.method.decode("ascii")
+
+        def ask(body: bytes) -> Deferred[Answer]:
+            caller = Caller(address, method, head.target, head.lines, body)
+            return self._endpoint.answer(self._rules(), self._login, caller)
+
+        def give(answer: Answer | None, began: float) -> None:
+            if answer is None:
+                # The client has left.
+                return
+            self._record(head, Response(answer, address), client, began)
+            self._send(head, answer, client)
+
+        return Awaited(ask, give, client)
+
+    def _plan(
+        self,
+        rules: RuleSet,
+        head: Head,
+        response: Response,
+        relay: Relay,
+        peer: str | None,
+        is_secure: bool,
+    ) -> Plan:
+        front = self._front(rules, head, peer, is_secure)
+        host = next(iter(head.lines(b"host")), b"")
+        forwarded = (
+            forwarded_of(response.client, host, is_secure=is_secure)
+            if relay.to.terms.forwarded
+            else None
+        )
+        is_there = partial(self._is_at, relay, rules, response, head)
+        return Plan(head, response, relay, front, forwarded, is_there)
+
+    def _front(self, rules: RuleSet, head: Head, peer: str | None, is_secure: bool) -> Front:
+        """How a client sees us; what its scheme is, a proxy of ours may say."""
+        protos = head.lines(b"x-forwarded-proto")
+        is_believed = peer is None or rules.clients.trusts(peer_address(peer))
+        proto = protos[0] if len(protos) == 1 and is_believed else None
+        host = next(iter(head.lines(b"host")), b"")
+        return Front(self._realm, self._names if is_secure else None, host, proto)
+
+    def _is_at(
+        self, relay: Relay, rules: RuleSet, response: Response, head: Head, repository: str
+    ) -> bool:
+        """Whether a repository, by its name here, is at the registry of a relay."""
+        assert response.client is not None
+        host = next(iter(head.lines(b"host")), b"")
+        user_agent = b", ".join(head.lines(b"user-agent")).decode("latin-1")
+        target = f"/v2/{repository}/manifests/latest".encode("ascii")
+        found = respond_to(rules, response.client, "GET", target, host, user_agent)
+        return found.registry == relay.registry
+
+    # What a forward asks for.
+
+    def clear(self, forward: Forward) -> None:
+        """Say what a request may carry, now or later."""
+        plan = forward.plan
+        verdict = plan.judge(self._learn.known(plan.relay.to))
+        if isinstance(verdict, Send):
+            forward.go(verdict)
+            return
+        admission = self._gate.admit(plan.arrival)
+        if isinstance(admission, Deferred):
+            admission.addCallback(partial(self._admitted, forward))
+        else:
+            self._admitted(forward, admission)
+
+    def _admitted(self, forward: Forward, admission: Send | Answer) -> None:
+        plan = forward.plan
+        if plan.relay.to.terms.mode is Mode.AUTO and plan.relay.to.origin in self._learn.open:
+            # It has just been learned that a redirect is enough.
+            again = self._again(plan)
+            if isinstance(again, Answer):
+                forward.answer(again)
+                return
+        if isinstance(admission, Send):
+            forward.go(admission)
+        else:
+            forward.answer(admission)
+
+    def _again(self, plan: Plan) -> Answer | Relay:
+        """What a request comes to by what is known by now."""
+        head, client = plan.head, plan.response.client
+        assert client is not None
+        host = next(iter(head.lines(b"host")), b"")
+        user_agent = b", ".join(head.lines(b"user-agent")).decode("latin-1")
+        method = head.method.decode("ascii")
+        return respond_to(self._rules(), client, method, head.target, host, user_agent)
+
+    def is_contradicted(self, forward: Forward, head: ResponseHead) -> bool:
+        """Whether what a request carried was ours, and has not done."""
+        terms = forward.plan.relay.to.terms
+        if terms.auth is Visitors.CLIENT:
+            return False
+        self.challenge(forward, head)
+        return True
+
+    def challenge(self, forward: Forward, head: ResponseHead) -> Fields | None:
+        """The fields of a 401 that sends the client to the token endpoint here."""
+        authenticate = head.lines(b"www-authenticate")
+        told = self._gate.challenge(forward.plan.arrival, forward.sent, authenticate)
+        if told == authenticate:
+            return None
+        kept = (field for field in head.end_to_end if field[0].lower() != b"www-authenticate")
+        return (*kept, *((b"WWW-Authenticate", each) for each in told))
+
+    def give(self, forward: Forward, answer: Answer) -> None:
+        """Give a client an answer of our own."""
+        plan, client = forward.plan, forward.client
+        response = Response(answer, plan.response.client)
+        self._record(plan.head, response, client, forward.began)
+        self._send(plan.head, answer, client)
+
+    def _send(self, head: Head, answer: Answer, client: Asking) -> None:
+        persists = client.may_persist
+        fields = wire.answer_fields(answer, datetimeToString(self._clock.seconds()))
+        body = b"" if head.method == b"HEAD" else answer.body
+        client.send(wire.render_head(answer.status, fields, close=not persists) + body)
+        client.finish(persists=persists)
+
+    def record(self, forward: Forward, status: int) -> None:
+        """Record a registry's answer, as far as it has been sent."""
+        if forward.client.is_recording:
+            plan = forward.plan
+            more = {"status": status, "location": forward.location, "size": forward.size}
+            self._record(plan.head, plan.response, forward.client, forward.began, **more)
+
+    def _record(
+        self, head: Head, response: Response, client: Asking, began: float, **more: Any
+    ) -> None:
+        if not client.is_recording:
+            return
+        entry = entry_of(response, head.method, head.target, head.lines, head.version)
+        took = int((perf_counter() - began) * 1e6)
+        time = self._clock.seconds()
+        client.record(entry._replace(time=time, microseconds=took, **more))
+
+
+def _path(target: bytes) -> bytes:
+    """The path and query of a target in either form."""
+    absolute = ABSOLUTE.fullmatch(target)
+    return absolute["rest"] if absolute else target
