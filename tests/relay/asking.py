@@ -6,15 +6,35 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 from urllib.parse import parse_qsl, unquote
 
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.python.failure import Failure
 
 from regroute.relay.ask import Question, Reply, Unreachable
 from regroute.relay.origins import normal_origin
 from regroute.relay.tokens import unwrap, unwrap_refresh
 
+T = TypeVar("T")
+
 FORM = b"application/x-www-form-urlencoded"
+
+
+def now(deferred: Deferred[T]) -> T:
+    """What a Deferred has come to; raises what it has failed with."""
+    found: list[T | Failure] = []
+    deferred.addBoth(found.append)
+    assert found, "there is no result yet"
+    if isinstance(found[0], Failure):
+        assert found[0].value is not None
+        raise found[0].value
+    return found[0]
+
+
+def is_waiting(deferred: Deferred[T]) -> bool:
+    """Whether a Deferred has no result yet."""
+    return not deferred.called
 
 
 class World:
