@@ -124,7 +124,7 @@ def test_a_token_is_used_until_shortly_before_it_expires(
 
 
 def test_a_tokens_life_begins_when_it_is_asked_for(bed: Bed) -> None:
-    """The realm may be slow: what it says counts from when it says it, and never later."""
+    """The realm may be slow, and the token already old when it comes."""
     bed.registry.life = 100
     bed.world.held[AUTH] = []
     waiting = bed.tokens.authorization(NOBODY, REALM, PULL)
