@@ -378,6 +378,12 @@ def test_a_login_that_could_not_be_tried_everywhere_is_not_called_wrong(
     assert bed.token("", basic_of("bob", BOB)).origin == VAULT, "but where it is right it is"
 
 
+def test_a_login_that_is_tried_too_often_is_tried_no_further(bed: Bed) -> None:
+    bed.world.put(HUB_AUTH, lambda question: Reply(429))
+    assert bed.refusal("", basic_of("bob", BOB))[0] == 429
+    assert bed.credentials() == [(HUB_AUTH, basic_of("bob", BOB))]
+
+
 # Registries and realms at fault.
 
 
