@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
@@ -228,16 +229,15 @@ class Forward:
     def _give_up(self, status: int, why: str) -> None:
         self._leave_upstream()
         relay = self.plan.relay
-        self.answer(
-            refuse(
-                status,
-                f"the registry {relay.registry} gives no answer: {why}",
-                under_v2=is_under_v2(relay.target),
-                rule=relay.rule,
-                kind=relay.kind,
-                reason=Reason.UNREACHABLE,
-            )
+        answer = refuse(
+            status,
+            f"the registry '{relay.registry}' gives no answer: {why}",
+            under_v2=is_under_v2(relay.target),
+            rule=relay.rule,
+            kind=relay.kind,
+            reason=Reason.UNREACHABLE,
         )
+        self.answer(replace(answer, registry=relay.registry))
 
     def answer(self, answer: Answer) -> None:
         """Give an answer of our own, where none has begun."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
     from ..answers import Fields
     from ..check import Checked
+    from ..logs.access_log import Again, Entry
+    from ..networks.spans import Address
     from ..rules import RuleSet
     from ..web.exchange import Asking, Exchange
     from ..web.strict import Head
@@ -157,8 +159,7 @@ class Relaying(Service):
             if answer is None:
                 # The client has left.
                 return
-            self._record(head, Response(answer, address), client, began)
-            self._send(head, answer, client)
+            self._give(head, Response(answer, address), answer, client, began)
 
         return Awaited(ask, give, client)
 
@@ -256,12 +257,15 @@ class Relaying(Service):
 
     def give(self, forward: Forward, answer: Answer) -> None:
         """Give a client an answer of our own."""
-        plan, client = forward.plan, forward.client
+        plan = forward.plan
         response = Response(answer, plan.response.client)
-        self._record(plan.head, response, client, forward.began)
-        self._send(plan.head, answer, client)
+        self._give(plan.head, response, answer, forward.client, forward.began)
 
-    def _send(self, head: Head, answer: Answer, client: Asking) -> None:
+    def _give(
+        self, head: Head, response: Response, answer: Answer, client: Asking, began: float
+    ) -> None:
+        if client.is_recording:
+            self._record(client.remember(_entry(head, response)), response.client, began)
         persists = client.may_persist
         fields = wire.answer_fields(answer, datetimeToString(self._clock.seconds()))
         body = b"" if head.method == b"HEAD" else answer.body
@@ -270,20 +274,22 @@ class Relaying(Service):
 
     def record(self, forward: Forward, status: int) -> None:
         """Record a registry's answer, as far as it has been sent."""
-        if forward.client.is_recording:
-            plan = forward.plan
-            more = {"status": status, "location": forward.location, "size": forward.size}
-            self._record(plan.head, plan.response, forward.client, forward.began, **more)
-
-    def _record(
-        self, head: Head, response: Response, client: Asking, began: float, **more: Any
-    ) -> None:
+        client, plan = forward.client, forward.plan
         if not client.is_recording:
             return
-        entry = entry_of(response, head.method, head.target, head.lines, head.version)
-        took = int((perf_counter() - began) * 1e6)
-        time = self._clock.seconds()
-        client.record(entry._replace(time=time, microseconds=took, **more))
+        shown = (status, forward.location, forward.size)
+        if shown != plan.shown:
+            entry = _entry(plan.head, plan.response)
+            entry = entry._replace(status=status, location=shown[1], size=shown[2])
+            plan.shown, plan.again = shown, client.remember(entry)
+        self._record(plan.again, plan.response.client, forward.began)
+
+    def _record(self, again: Again, client: Address | None, began: float) -> None:
+        again(self._clock.seconds(), client, int((perf_counter() - began) * 1e6))
+
+
+def _entry(head: Head, response: Response) -> Entry:
+    return entry_of(response, head.method, head.target, head.lines, head.version)
 
 
 def _path(target: bytes) -> bytes:
