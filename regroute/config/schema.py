@@ -225,8 +225,8 @@ class TokenFields(Part):
     realm: Annotated[str | None, scalars.REALM] = None
     """The URL that they are sent to; by default /token at the host that they have asked."""
     login: Many[Annotated[str, scalars.REGISTRY_NAME]] = ()
-    """The registries that a login is tried at; by default all that are relayed, that of /v2/
-    first."""
+    """The registries that clients log in to: no other gets to see their passwords. By default all
+    that are relayed, that of /v2/ first."""
 
 
 Registry = Annotated[RegistryFields, ShortForm("url", scalars.REGISTRY_URL)]
