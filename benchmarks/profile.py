@@ -12,7 +12,7 @@ import click
 from . import load
 from .processes import take_cores, take_descriptors
 from .running import Running, Starter, starting
-from .servers import Server, regroute
+from .servers import NGINX, Server, regroute
 from .tools import CLIENTS, provide
 from .workloads import SETTINGS, WORKLOADS, Setting
 
@@ -72,24 +72,28 @@ _WAYS = {"cprofile": _cprofile, "perf": _perf, "strace": _strace}
 @click.option(
     "--setting",
     type=click.Choice([one.name for one in SETTINGS]),
-    default="plain",
-    show_default=True,
+    help="By default the first that has this workload.",
 )
 @click.option("--seconds", default=5, show_default=True)
-def main(by: str, workload: str, setting: str, seconds: int) -> None:
+def main(by: str, workload: str, setting: str | None, seconds: int) -> None:
     """Show where regroute's time goes under one workload."""
     core, _ = take_cores()
     take_descriptors()
-    tools = provide(CLIENTS)
     (asked,) = (one for one in WORKLOADS if one.name == workload)
-    (under,) = (one for one in SETTINGS if one.name == setting)
+    fitting = [
+        one for one in SETTINGS if one.relays == asked.relays and setting in (None, one.name)
+    ]
+    if not fitting:
+        raise click.BadParameter(f"'{workload}' is not measured under '{setting}'")
+    under = fitting[0]
+    tools = provide([*CLIENTS, *((NGINX,) if under.relays else ())])
 
     def press(running: Running) -> load.Figures:
         figures = load.run(tools, running, asked, seconds)
         click.echo(f"{figures.requests} requests in {figures.seconds:.1f} s")
         return figures
 
-    with starting(tools, core) as starter:
+    with starting(tools, core, relays=under.relays) as starter:
         _WAYS[by](starter, under, press)
 
 
