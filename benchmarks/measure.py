@@ -33,6 +33,11 @@ class Plan:
     connections: int
     """How many open connections memory is measured with; a fifth of them over TLS."""
 
+    @property
+    def main(self) -> list[Setting]:
+        """The settings whose latencies are measured, and which are drawn."""
+        return [one for one in self.settings if one.relays or one is self.settings[0]]
+
     def under(self, setting: Setting) -> list[Workload]:
         """The workloads that are measured under a setting."""
         is_first = setting is self.settings[0]
@@ -87,7 +92,7 @@ class Measuring:
                 for running in _rotated(started, number + turn):
                     if running.server.only(setting, workload):
                         self._sample(number, setting, workload, running)
-            if setting.relays or setting is self.plan.settings[0]:
+            if setting in self.plan.main:
                 self._latencies(number, setting, started)
 
     def _sample(self, number: int, setting: Setting, workload: Workload, running: Running) -> None:

@@ -31,9 +31,7 @@ def render(results: Results, plan: Plan) -> str:
     """CPU time a request, under the first setting and under those with relays, as SVG."""
     body: list[str] = []
     top = 36.0
-    for setting in plan.settings:
-        if not (setting.relays or setting is plan.settings[0]):
-            continue
+    for setting in plan.main:
         panels = [
             (workload, bars)
             for workload in plan.under(setting)

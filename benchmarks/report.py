@@ -25,6 +25,8 @@ def render(plan: Plan, results: Results, machine: Machine) -> str:
     ]
     for setting in plan.settings:
         parts.append(f"## {setting.title}")
+        if setting.relays:
+            parts.append(_relaying())
         parts += _loads(plan, results, setting)
     parts += _latencies(plan, results)
     parts += _memories(plan, results)
@@ -44,9 +46,14 @@ def _introduction(plan: Plan) -> str:
         " was answered, in microseconds; less is better. **Ratio** is that time as a multiple of"
         f" {NGINX}'s in the same round. Requests a second are bounded by the client too.\n\n"
         "`TLS new connection` is a full handshake for each request (ECDSA P-256, TLS 1.3; `hey`);"
-        " `TLS resumed` resumes a session where the server lets it (`wrk`).\n\n"
+        " `TLS resumed` resumes a session where the server lets it (`wrk`)."
+    )
+
+
+def _relaying() -> str:
+    return (
         "What is relayed comes from a registry on the client's core, an nginx that only sends, over"
-        " connections without TLS that are kept; its time does not count, but it slows the client"
+        " connections without TLS that are kept. Its time does not count, but it slows the client"
         " down. A manifest has 1 kB, and its request is docker's, with a token of 1 kB; a blob has"
         f" 1 GB. `regroute-token` gives out a token of its own and unwraps it; `{NGINX}-unbuffered`"
         f" has `proxy_buffering off`. `{BESIDE.title}` is `{WORKLOADS[0].title}` while others have"
@@ -96,9 +103,9 @@ def _latencies(plan: Plan, results: Results) -> Iterator[str]:
     yield f"## Latency at half of {NGINX}'s rate, µs"
     yield (
         "Many connections that each wait a random time before each request, so that all together"
-        f" ask about half as often as {NGINX} can answer; {plan.settings[0].title.lower()}, or with"
-        " relays. A server that cannot keep up has a lower rate, and its latency is that of its"
-        " queue."
+        f" ask about half as often as {NGINX} can answer;"
+        f" {' and '.join(setting.title.lower() for setting in plan.main)}."
+        " A server that cannot keep up has a lower rate, and its latency is that of its queue."
     )
     rows = []
     for server in plan.servers:
