@@ -19,7 +19,7 @@ from pathlib import Path
 from .registry import BLOB_SIZE
 from .running import Failed, Running
 from .tools import Tools
-from .workloads import CONNECTIONS, MANIFEST, RELAY, Workload
+from .workloads import CONNECTIONS, RELAY, TARGET, Workload
 
 SCRIPT = Path(__file__).with_name("load.lua")
 
@@ -88,7 +88,7 @@ def _wrk(
         *(("-H", "Connection: close") if workload.is_new else ()),
         running.url(workload),
         *("--", str(workload.targets), str(pause)),
-        *((running.token(),) if workload.target == MANIFEST else ()),
+        *((running.token(workload.target),) if workload.target != TARGET else ()),
     )
     figures = dict(re.findall(r"(\w+)=([\d.]+)", said.partition("figures ")[2]))
     if not figures or int(figures["errors"]):
@@ -107,7 +107,7 @@ def _blobs(running: Running, workload: Workload, seconds: int) -> Figures:
     count, start = 0, time.monotonic()
     with closing(running.connection(is_tls=workload.tls)) as connection:
         while not count or time.monotonic() < start + seconds:
-            headers = {"Authorization": f"Bearer {running.token()}"}
+            headers = {"Authorization": f"Bearer {running.token(workload.target)}"}
             try:
                 connection.request("GET", workload.target, headers=headers)
                 answer = connection.getresponse()

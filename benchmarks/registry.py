@@ -56,20 +56,25 @@ TOKEN = sha256(b"token").hexdigest() * 16
 
 
 @contextmanager
-def standing_in(nginx: Path, directory: Path) -> Iterator[int]:
-    """A registry in a directory of its own, until the block ends; gives its port.
+def standing_in(
+    nginx: Path, directory: Path, certificate: Path, key: Path
+) -> Iterator[tuple[int, int]]:
+    """A registry in a directory of its own, until the block ends; gives its ports, one for TLS.
 
     It runs where this process does: on the client's core, for the servers have theirs alone.
     """
     directory = directory / "registry"
     directory.mkdir()
-    (port,) = free_ports(1)
+    port, tls_port = free_ports(2)
     with (directory / "blob").open("wb") as blob:
         blob.truncate(BLOB_SIZE)
     config = directory / "registry.conf"
     values = {
         "directory": directory,
         "port": port,
+        "tls_port": tls_port,
+        "certificate": certificate,
+        "key": key,
         "digest": MANIFEST_DIGEST,
         "manifest": MANIFEST_BODY.decode(),
         "token": TOKEN,
@@ -81,7 +86,7 @@ def standing_in(nginx: Path, directory: Path) -> Iterator[int]:
     )
     try:
         _wait(process, port)
-        yield port
+        yield port, tls_port
     finally:
         process.terminate()
         process.wait(PATIENCE)

@@ -53,11 +53,12 @@ def _introduction(plan: Plan) -> str:
 def _relaying() -> str:
     return (
         "What is relayed comes from a registry on the client's core, an nginx that only sends, over"
-        " connections without TLS that are kept. Its time does not count, but it slows the client"
-        " down. A manifest has 1 kB, and its request is docker's, with a token of 1 kB; a blob has"
-        f" 1 GB. `regroute-token` gives out a token of its own and unwraps it; `{NGINX}-unbuffered`"
-        f" has `proxy_buffering off`. `{BESIDE.title}` is `{WORKLOADS[0].title}` while others have"
-        f" {BESIDE.beside:,} manifests a second relayed, whose time is counted in."
+        " connections that are kept, and have TLS where it says `TLS twice`. Its time does not"
+        " count, but it slows the client down. A manifest has 1 kB, and its request is docker's,"
+        " with a token of 1 kB; a blob has 1 GB. `regroute-token` gives out a token of its own and"
+        f" unwraps it; `{NGINX}-unbuffered` has `proxy_buffering off`. `{BESIDE.title}` is"
+        f" `{WORKLOADS[0].title}` while others have {BESIDE.beside:,} manifests a second relayed,"
+        " whose time is counted in."
     )
 
 

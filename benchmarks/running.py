@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPSConnection
+from itertools import product
 from pathlib import Path
 
 from .certificate import write_certificate
@@ -19,7 +20,7 @@ from .registry import MANIFEST_BODY, MANIFEST_DIGEST, TOKEN, standing_in
 from .rulesets import Rules
 from .servers import TWISTD, Job, Server
 from .tools import ROOT, Tools
-from .workloads import MANIFEST, TARGET, Setting, Workload
+from .workloads import MANIFEST, SEALED_MANIFEST, TARGET, Setting, Workload
 
 PATIENCE = 30.0
 """How long a server may take to start or stop, in seconds."""
@@ -43,13 +44,14 @@ class Running:
             return f"https://127.0.0.1:{self.job.tls_port}{workload.target}"
         return f"http://127.0.0.1:{self.job.port}{workload.target}"
 
-    def token(self) -> str:
-        """What a client has that asks for relayed things."""
+    def token(self, target: str) -> str:
+        """What a client has that asks for something relayed."""
         if not self.server.is_token_own:
             return TOKEN
         with closing(self.connection(is_tls=False)) as connection:
-            target = "/token?service=registry.example&scope=repository:private/postgres:pull"
-            connection.request("GET", target)
+            repository = "/".join(target.split("/")[2:4])
+            query = f"service=registry.example&scope=repository:{repository}:pull"
+            connection.request("GET", f"/token?{query}")
             said = connection.getresponse().read()
         try:
             return f"{json.loads(said)['token']}"
@@ -81,18 +83,18 @@ class Running:
                 if said != registry + TARGET:
                     raise Failed(f"it sends {client} to {said}, not to {registry + TARGET}")
         if self.job.registry is not None:
-            for is_tls in (False, True):
-                self._check_relayed(is_tls)
+            for target, is_tls in product((MANIFEST, SEALED_MANIFEST), (False, True)):
+                self._check_relayed(target, is_tls)
 
-    def _check_relayed(self, is_tls: bool) -> None:
+    def _check_relayed(self, target: str, is_tls: bool) -> None:
         with closing(self.connection(is_tls=is_tls)) as connection:
-            headers = {"Authorization": f"Bearer {self.token()}"}
-            connection.request("GET", MANIFEST, headers=headers)
+            headers = {"Authorization": f"Bearer {self.token(target)}"}
+            connection.request("GET", target, headers=headers)
             answer = connection.getresponse()
             body = answer.read()
         said = answer.status, answer.getheader("Docker-Content-Digest"), body
         if said != (200, MANIFEST_DIGEST, MANIFEST_BODY):
-            raise Failed(f"it does not relay: {answer.status} {body[:200]!r}")
+            raise Failed(f"it does not relay {target}: {answer.status} {body[:200]!r}")
 
     def _location(self, client: str, is_tls: bool) -> str:
         with closing(self.connection(is_tls=is_tls)) as connection:
@@ -135,8 +137,8 @@ class Starter:
     core: int
     directory: Path
     certificate: tuple[Path, Path, Path]
-    registry: int | None
-    """The port of what is relayed to, if a setting relays."""
+    registry: tuple[int, int] | None
+    """The ports of what is relayed to, the second for TLS, if a setting relays."""
 
     @contextmanager
     def running(self, server: Server, setting: Setting, rules: Rules) -> Iterator[Running]:
@@ -154,8 +156,8 @@ class Starter:
         # nginx's worker, no longer root, buffers in it.
         directory.chmod(0o755)
         port, tls_port = free_ports(2)
-        registry = self.registry if setting.relays else None
-        job = Job(directory, port, tls_port, rules, setting.logs, *self.certificate, registry)
+        registry = (self.registry if setting.relays else None) or ()
+        job = Job(directory, port, tls_port, rules, setting.logs, *self.certificate, *registry)
         program = TWISTD if server.program == "twistd" else self.tools.paths[server.program]
         with (
             (directory / "errors").open("wb") as errors,
@@ -180,7 +182,9 @@ def starting(tools: Tools, core: int, *, relays: bool) -> Iterator[Starter]:
         directory = Path(name)
         # A worker that has given up root's rights reads what is in it.
         directory.chmod(0o755)
+        certificate = write_certificate(directory)
         registry = None
         if relays:
-            registry = stack.enter_context(standing_in(tools.paths["nginx"], directory))
-        yield Starter(tools, core, directory, write_certificate(directory), registry)
+            standing = standing_in(tools.paths["nginx"], directory, *certificate[:2])
+            registry = stack.enter_context(standing)
+        yield Starter(tools, core, directory, certificate, registry)

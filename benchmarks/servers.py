@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .rulesets import Rules
-from .workloads import MANIFEST, Setting, Workload
+from .workloads import Setting, Workload
 
 CONFIGS = Path(__file__).with_name("configs")
 TWISTD = Path(sys.executable).with_name("twistd")
@@ -28,6 +28,8 @@ class Job:
     """The certificate and its key in one file."""
     registry: int | None = None
     """The port of the registry that it is to relay to, if it is to relay."""
+    sealed: int | None = None
+    """That registry's port for TLS."""
 
     @property
     def log(self) -> Path:
@@ -149,7 +151,7 @@ def _regroute_token() -> Server:
     return replace(
         regroute("regroute-token"),
         values=_regroute("", "own"),
-        only=lambda setting, workload: workload.target == MANIFEST,
+        only=lambda setting, workload: workload.goal is not None and not workload.is_blob,
         is_token_own=True,
     )
 

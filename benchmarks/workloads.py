@@ -10,9 +10,11 @@ from .rulesets import Rules
 CONNECTIONS = 32
 TARGET = "/v2/library/postgres/manifests/12-alpine"
 MANIFEST = "/v2/private/postgres/manifests/12-alpine"
-"""What is asked for is relayed under /v2/private/."""
 BLOB = f"/v2/private/postgres/blobs/sha256:{'0' * 64}"
-"""The registry sends the same bytes for every digest."""
+"""What is under /v2/private/ is relayed; the registry sends the same bytes for every digest."""
+SEALED_MANIFEST = MANIFEST.replace("private", "sealed")
+SEALED_BLOB = BLOB.replace("private", "sealed")
+"""What is under /v2/sealed/ is relayed from there over TLS."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,10 @@ WORKLOADS = (
     RELAY,
     _relayed("relay-paths", "relayed manifest, 500 paths", targets=500),
     _relayed("relay-tls", "relayed manifest, TLS", tls=True),
+    _relayed("relay-sealed", "relayed manifest, TLS twice", tls=True, target=SEALED_MANIFEST),
     _relayed("blob", "relayed blob", is_blob=True, target=BLOB),
     _relayed("blob-tls", "relayed blob, TLS", is_blob=True, target=BLOB, tls=True),
+    _relayed("blob-sealed", "relayed blob, TLS twice", is_blob=True, target=SEALED_BLOB, tls=True),
     BESIDE,
 )
 

@@ -39,8 +39,8 @@ RELAY_PLAN = replace(PLAN, settings=[RELAYS], workloads=[KEEPALIVE, RELAY, BLOB,
 
 def job(directory: Path, setting: Setting) -> Job:
     files = (directory / "chain.pem", directory / "key.pem", directory / "both.pem")
-    registry = 10081 if setting.relays else None
-    return Job(directory, 10080, 10443, setting.rules(), setting.logs, *files, registry)
+    registry = (10081, 10444) if setting.relays else ()
+    return Job(directory, 10080, 10443, setting.rules(), setting.logs, *files, *registry)
 
 
 def samples(
@@ -220,7 +220,11 @@ def test_regroute_gets_a_good_configuration_with_all_rules(
     (tmp_path / "key.pem").write_bytes(pem_key(certificate.key))
     regroute(more="limits: {drain: 1s}").command(Path("twistd"), job(tmp_path, setting))
     checked = load(tmp_path / "regroute.yaml")
-    expected = len(setting.rules().registries) + 1 + setting.relays
+    relayed = [
+        name for name, registry in checked.config.registries.items() if registry.mode == "relay"
+    ]
+    assert relayed == (["private", "sealed"] if setting.relays else [])
+    expected = len(setting.rules().registries) + 1 + len(relayed)
     assert len(checked.config.rules) == expected
     assert checked.config.limits.drain == 1.0
     assert (checked.config.access_log != "none") is setting.logs
