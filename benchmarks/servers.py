@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -135,22 +135,21 @@ def _regroute(more: str, challenge: str) -> Callable[[Job], Values]:
     return values
 
 
-def regroute(name: str = "regroute", *, more: str = "", twistd: Sequence[str] = ()) -> Server:
-    """A regroute; variants have `more` lines of configuration, or options of twistd."""
+def regroute(name: str = "regroute", *, more: str = "", challenge: str = "keep") -> Server:
+    """A regroute; variants have `more` lines of configuration, or challenges of their own."""
     return Server(
         name,
         "twistd",
         "regroute.yaml",
-        ("-n", "--pidfile=", *twistd, "regroute", "--config", "<<config>>"),
-        _regroute(more, "keep"),
+        ("-n", "--pidfile=", "regroute", "--config", "<<config>>"),
+        _regroute(more, challenge),
     )
 
 
 def _regroute_token() -> Server:
     """A regroute with a token endpoint of its own, whose tokens it unwraps."""
     return replace(
-        regroute("regroute-token"),
-        values=_regroute("", "own"),
+        regroute("regroute-token", challenge="own"),
         only=lambda setting, workload: workload.goal is not None and not workload.is_blob,
         is_token_own=True,
     )
