@@ -5,7 +5,7 @@ from collections.abc import Set
 from .answers import Answer, Reason, Relay, api_ok, escaped, redirect, refuse
 from .oci import Kind
 from .query import Query
-from .registry import Mode, Registry
+from .registry import Account, Mode, Registry
 from .rules import Decision, Deny, Fixed, Ok, To
 
 _NONE: Set[str] = frozenset()
@@ -54,8 +54,11 @@ def _is_relayed(registry: Registry, query: Query, known_open: Set[str]) -> bool:
         return False
     if terms.mode is Mode.RELAY:
         return True
+    if registry.origin in known_open:
+        return False
+    # Whoever needs credentials there has none where they are ours.
     follows = any(pattern.matches(query.user_agent) for pattern in terms.redirected)
-    return not (follows or registry.origin in known_open)
+    return isinstance(terms.auth, Account) or not follows
 
 
 def locate(registry: Registry, query: Query) -> str:
