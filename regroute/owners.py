@@ -2,7 +2,8 @@
 
 from .networks.spans import parse_address
 
-_SHORT = 3  # letters at most of what stands for "commercial" and the like under a country
+# What many countries put before a name of theirs.
+_KINDS = frozenset({"ac", "co", "com", "edu", "gov", "go", "ne", "net", "or", "org"})
 
 
 def host_of(url: str) -> str:
@@ -16,8 +17,8 @@ def host_of(url: str) -> str:
 def owner(host: str) -> str:
     """The part of a host's name that its owner has registered: an address is its own.
 
-    A guess without a list of all registries of names: two labels, or three where the last is a
-    country's and the one before it is short, as in ``example.co.uk``. So the customers of a cloud
+    A guess, for there is no rule, and the list of all exceptions is long and never right: two
+    labels, or three under a country's name, as in ``example.co.uk``. So the customers of a cloud
     that gives out names under its own are taken for one.
     """
     bare = host.removesuffix(".")
@@ -25,7 +26,7 @@ def owner(host: str) -> str:
         return str(parse_address(bare))
     except ValueError:
         labels = bare.split(".")
-    is_regional = len(labels) > 2 and len(labels[-1]) == 2 and len(labels[-2]) <= _SHORT
+    is_regional = len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in _KINDS
     return ".".join(labels[-3 if is_regional else -2 :])
 
 
