@@ -27,7 +27,7 @@ def choose(decision: Decision, known_open: Set[str] = _NONE) -> Answer | Relay:
     match rule.outcome:
         case To(status=status):
             registry = decision.candidates[0]
-            if _is_relayed(registry, query, known_open):
+            if is_relayed(registry, query, known_open):
                 target = target_at(registry, query.target.sent, query.repository)
                 return Relay(registry, target, rule.name, query.asked.kind, query.repository)
             location = locate(registry, query)
@@ -43,7 +43,8 @@ def choose(decision: Decision, known_open: Set[str] = _NONE) -> Answer | Relay:
             return api_ok(under_v2=under_v2, rule=rule.name, kind=kind)
 
 
-def _is_relayed(registry: Registry, query: Query, known_open: Set[str]) -> bool:
+def is_relayed(registry: Registry, query: Query, known_open: Set[str] = _NONE) -> bool:
+    """Whether a request that is sent on to a registry is relayed, or else redirected."""
     terms = registry.terms
     if terms.mode is Mode.REDIRECT:
         return False
