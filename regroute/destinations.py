@@ -4,17 +4,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from .certificates import Certificate, read_authorities
 from .compile import compile_terms
-from .conditions import ClientIn, OneOf
+from .conditions import ClientIn
 from .config.registries import AccountFields
 from .config.schema import Config, RuleFields
 from .config.urls import parse_registry
 from .findings import Findings
 from .networks.ranges import Ranges
 from .networks.spans import Span
-from .oci import Kind
 from .owners import host_of, is_this_machine, owner
 from .registry import Account, Mode, Registry, Visitors
-from .rules import Rule, RuleSet, To
+from .rules import Rule, RuleSet, To, may_redirect
 
 # Whoever has all addresses of one family is as good as everyone.
 _ALL = (Ranges.of([Span(4, 0, 2**32 - 1)]), Ranges.of([Span(6, 0, 2**128 - 1)]))
@@ -82,7 +81,7 @@ def judge_relays(
 
 def _judge_status(findings: Findings, rule: Rule, registry: Registry) -> None:
     fields = _fields(findings.reading.config, rule)
-    if fields.status is not None and not _may_redirect(rule, registry):
+    if fields.status is not None and not may_redirect(rule, registry):
         findings.fault(
             ("rules", rule.position, "status"),
             f"requests are relayed to '{registry.name}', and no redirect is there to have this "
@@ -92,19 +91,6 @@ def _judge_status(findings: Findings, rule: Rule, registry: Registry) -> None:
 
 def _fields(config: Config, rule: Rule) -> RuleFields:
     return config.rules[rule.position]
-
-
-def _may_redirect(rule: Rule, registry: Registry) -> bool:
-    """Whether a rule may lead to a redirect to a registry, of whatever clients."""
-    terms = registry.terms
-    if terms.mode is Mode.REDIRECT:
-        return True
-    if rule.methods is not None and rule.methods.isdisjoint({"GET", "HEAD"}):
-        return False
-    if terms.mode is Mode.AUTO:
-        return True
-    kinds = rule.conditions.by_key.get("kind")
-    return terms.redirects_blobs and (not isinstance(kinds, OneOf) or Kind.BLOBS in kinds.values)
 
 
 def _judge_access(findings: Findings, rule: Rule, registry: Registry) -> None:
