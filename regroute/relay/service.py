@@ -16,7 +16,7 @@ from ..clients import peer_address
 from ..logs.access_log import entry_of
 from ..registry import Mode, Visitors
 from ..respond import Response, respond, respond_to
-from ..target import ABSOLUTE, visible_path
+from ..target import visible_path, without_authority
 from ..web import wire
 from .awaited import Awaited
 from .credentials import Send
@@ -131,7 +131,10 @@ class Relaying(Service):
             rules = self._rules()
             if not rules.relays:
                 return None
-            if rules.challenges and visible_path(_path(head.target)) == self._token_path:
+            if (
+                rules.challenges
+                and visible_path(without_authority(head.target)) == self._token_path
+            ):
                 return self._give_token(rules, head, peer, client)
             response = respond(rules, peer, head.method, head.target, head.lines)
             if not isinstance(response.answer, Relay):
@@ -290,9 +293,3 @@ class Relaying(Service):
 
 def _entry(head: Head, response: Response) -> Entry:
     return entry_of(response, head.method, head.target, head.lines, head.version)
-
-
-def _path(target: bytes) -> bytes:
-    """The path and query of a target in either form."""
-    absolute = ABSOLUTE.fullmatch(target)
-    return absolute["rest"] if absolute else target
