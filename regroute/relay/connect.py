@@ -98,7 +98,7 @@ class Connecting:
         self._late = clock.callLater(seconds, self._time_out)
 
     def start(self) -> None:
-        """Look up the name, where it is one."""
+        """Look up the name, where it is one. Nobody is called before another turn."""
         host, port = self._place.at.host.strip("[]"), self._place.at.port
         try:
             version = ip_address(host).version
@@ -108,7 +108,7 @@ class Connecting:
             return
         kind = IPv4Address if version == 4 else IPv6Address
         self._addresses.append(kind("TCP", host, port))
-        self._try_next()
+        self._begin()
 
     # What the resolver tells.
 
@@ -124,7 +124,11 @@ class Connecting:
         """These are all."""
         self._is_resolving = False
         if not self._is_over:
-            self._try_next()
+            self._begin()
+
+    def _begin(self) -> None:
+        # Who fails at once must not be told while it still asks: it may ask again and again.
+        self._next = self._clock.callLater(0, self._try_next)
 
     # One address after another.
 
@@ -134,29 +138,33 @@ class Connecting:
                 self._next.cancel()
             self._next = None
         while self._addresses:
-            attempt = _Attempt(self, self._addresses.popleft(), self._place, self._poller)
+            address = self._addresses.popleft()
+            try:
+                attempt = _Attempt(self, address, self._place, self._poller)
+                attempt.start()
+            except OSError as error:
+                self._trouble = _words(error)
+                continue
             self._attempts.append(attempt)
-            if attempt.start():
-                if self._addresses:
-                    self._next = self._clock.callLater(STAGGER, self._try_next)
-                return
-            self._attempts.remove(attempt)
+            if self._addresses:
+                self._next = self._clock.callLater(self._stagger(), self._try_next)
+            return
         if not self._attempts:
             self._fail(Unreachable(502, self._trouble))
+
+    def _stagger(self) -> float:
+        """How long to wait for an address alone: each gets its turn in what time there is."""
+        left = self._late.getTime() - self._clock.seconds()
+        return min(STAGGER, left / (len(self._addresses) + 1))
 
     def lose(self, attempt: _Attempt, trouble: str) -> None:
         """One attempt has failed."""
         self._trouble = trouble
-        if attempt in self._attempts:
-            self._attempts.remove(attempt)
-        if not self._is_over and attempt.is_started:
-            self._try_next()
+        self._attempts.remove(attempt)
+        self._try_next()
 
     def win(self, attempt: _Attempt, stream: Stream) -> None:
         """One attempt has connected: it is the one."""
-        if self._is_over:
-            stream.close()
-            return
         self._attempts.remove(attempt)
         self._stop()
         host = address_of(attempt.socket.getsockname())
@@ -188,14 +196,13 @@ class Connecting:
 
 
 class _Attempt:
-    """A socket that is being connected to one address."""
+    """A socket that is being connected to one address; raises `OSError` where there is none."""
 
     def __init__(
         self, connecting: Connecting, address: InetAddress, place: Place, poller: Poller
     ) -> None:
         self.address = address
         self.mask = EPOLLOUT
-        self.is_started = False
         self._connecting = connecting
         self._place = place
         self._poller = poller
@@ -205,21 +212,17 @@ class _Attempt:
         )
         self.fd = self.socket.fileno()
 
-    def start(self) -> bool:
-        """Begin; whether there is hope."""
-        self.socket.setblocking(False)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def start(self) -> None:
+        """Begin; raises `OSError` where there is no hope."""
         try:
-            self.socket.connect((self.address.host, self.address.port))
-        except BlockingIOError:
-            pass
-        except OSError as error:
+            self.socket.setblocking(False)
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with suppress(BlockingIOError):
+                self.socket.connect((self.address.host, self.address.port))
+            self._poller.enter(self)
+        except OSError:
             self.socket.close()
-            self._connecting.lose(self, _words(error))
-            return False
-        self.is_started = True
-        self._poller.enter(self)
-        return True
+            raise
 
     def ready(self, event: int) -> None:
         """Connected, or refused; or a step further in the handshake."""
@@ -228,6 +231,11 @@ class _Attempt:
             return
         if code := self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self._lose(OSError(code, os.strerror(code)))
+            return
+        try:
+            self.socket.getpeername()
+        except OSError:
+            # The event was that of another socket, which had the descriptor before.
             return
         if not self._place.at.is_secure:
             self._connecting.win(self, Plain(self.socket))

@@ -225,8 +225,8 @@ class Lane:
     def enter(self, handler: Handler) -> None:
         """Tell a handler, too, that is no visitor."""
         is_known = handler.fd in self.visitors
-        self.visitors[handler.fd] = handler
         (self._epoll.modify if is_known else self._epoll.register)(handler.fd, handler.mask)
+        self.visitors[handler.fd] = handler
 
     def watch(self, handler: Handler, mask: int) -> None:
         """Tell a handler of other events; one that is being adopted is not registered yet."""

@@ -19,7 +19,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from regroute.web.streams import Plain
-from regroute.web.transport import FULL, SocketTransport, address_of
+from regroute.web.transport import FULL, Handler, SocketTransport, address_of
 
 from .memory import Turns
 
@@ -98,11 +98,14 @@ class Wired:
         self.transport = SocketTransport(Plain(far), THERE, HERE, self, self.clock)
         self.transport.start(protocol, b"")
 
-    def watch(self, transport: SocketTransport, mask: int) -> None:
+    def enter(self, handler: Handler) -> None:
+        raise AssertionError("it is known from the beginning")
+
+    def watch(self, handler: Handler, mask: int) -> None:
         assert not self.is_forgotten
         self.masks.append(mask)
 
-    def forget(self, transport: SocketTransport) -> None:
+    def forget(self, handler: Handler) -> None:
         assert not self.is_forgotten, "forgotten twice"
         self.is_forgotten = True
 
