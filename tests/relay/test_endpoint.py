@@ -1,145 +1,31 @@
-"""The token endpoint, before a world of registries of every kind of auth."""
+"""The token endpoint: tokens for scopes, and what stands in their way."""
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import Clock
+from twisted.internet.defer import CancelledError
 
-from regroute.answers import Answer, Reason
-from regroute.relay.ask import Question, Reply, Unreachable
-from regroute.relay.endpoint import LIFE, Caller, Endpoint
-from regroute.relay.learn import Learn
-from regroute.relay.tokens import FrontRefresh, FrontToken, unwrap, unwrap_refresh, wrap_refresh
+from regroute.answers import Answer
+from regroute.relay.ask import Reply
+from regroute.relay.endpoint import LIFE, Caller
+from regroute.relay.tokens import FrontToken, unwrap
 
-from ..making import checked
-from .asking import (
-    FORM,
-    BasicRegistry,
-    TokenRegistry,
-    World,
-    authorization_of,
-    basic_of,
-    now,
-    open_registry,
+from .asking import BasicRegistry, TokenRegistry, authorization_of, basic_of, now
+from .issuing import (
+    ALICE,
+    BOB,
+    CAROL,
+    GHCR,
+    GHCR_AUTH,
+    HUB,
+    HUB_AUTH,
+    RULES,
+    VAULT,
+    Bed,
 )
-
-HUB, GHCR, VAULT = "https://hub.example", "https://ghcr.example", "https://vault.example"
-OPEN, OURS, PLAIN = "https://open.example", "https://ours.example", "https://plain.example"
-HUB_AUTH, GHCR_AUTH = "https://auth.hub.example", "https://ghcr.example"
-
-ALICE, BOB, CAROL = "al1ce-secret", "b0b-secret", "car0l-secret"
-"""Passwords: Alice's account is at hub, Bob's at the vault, Carol's at ghcr."""
-
-RULES = """
-registries:
-  hub: {url: "https://hub.example/library", mode: relay}
-  ghcr: {url: "https://ghcr.example", mode: relay}
-  vault: {url: "https://vault.example", mode: relay}
-  open: {url: "https://open.example", mode: relay}
-  ours: {url: "https://ours.example", mode: relay, auth: {username: bot, password_file: pw}}
-rules:
-  - {name: secret, repository: "secret/**", deny: "not for you"}
-  - {method: [GET, PUT, POST], repository: "ghcr/**", to: ghcr}
-  - {repository: "vault/**", to: vault}
-  - {repository: "open/**", to: open}
-  - {client: 192.0.2.1, repository: "ours/**", to: ours}
-  - {repository: "plain/**", to: "https://plain.example"}
-  - {namespace: ghcr.example, to: ghcr}
-  - {to: hub}
-"""
-
-
-class Bed:
-    """An endpoint, and who may see which password: everyone who does not is watched."""
-
-    def __init__(self, secrets: dict[str, Collection[str]] | None = None) -> None:
-        everywhere = {HUB_AUTH, GHCR_AUTH, VAULT}
-        self.world = World(secrets or dict.fromkeys((ALICE, BOB, CAROL, "0ther"), everywhere))
-        self.hub = TokenRegistry(f"{HUB_AUTH}/token", "hub & co", {"alice": ALICE})
-        self.ghcr = TokenRegistry(f"{GHCR_AUTH}/token", "ghcr", {"carol": CAROL}, public=False)
-        self.world.put(HUB, self.hub)
-        self.world.put(HUB_AUTH, self.hub.grant)
-        self.world.put(GHCR, self._ghcr)
-        self.world.put(VAULT, BasicRegistry({"bob": BOB}))
-        self.world.put(OPEN, open_registry)
-        self.clock = Clock()
-        self.learn = Learn(self.world.ask, self.clock, lambda found: None)
-        self.use(RULES)
-        self.endpoint = Endpoint(self.world.ask, self.learn)
-
-    def _ghcr(self, question: Question) -> Reply:
-        """One that has its realm at its own origin."""
-        return self.ghcr(question) if question.target == b"/v2/" else self.ghcr.grant(question)
-
-    def use(self, text: str, login: Sequence[str] = ()) -> None:
-        """Go by these rules."""
-        self.rules = checked(text, {"pw": b"b0t-secret"}).rules
-        self.login = login
-        self.learn.follow(self.rules.registries)
-
-    def begin(
-        self,
-        query: str = "",
-        authorization: str | None = None,
-        form: dict[str, str] | None = None,
-        method: str | None = None,
-        host: str = "front.example",
-    ) -> Deferred[Answer]:
-        fields = {b"host": [host.encode()], b"user-agent": [b"docker/20"]}
-        if authorization is not None:
-            fields[b"authorization"] = [authorization.encode()]
-        body = b""
-        if form is not None:
-            fields[b"content-type"] = [FORM]
-            body = urlencode(form).encode()
-        caller = Caller(
-            IPv4Address("192.0.2.1"),
-            method or ("GET" if form is None else "POST"),
-            f"/token?{query}".encode(),
-            lambda name: fields.get(name, []),
-            body,
-        )
-        return self.endpoint.answer(self.rules, self.login, caller)
-
-    def ask(self, *args: Any, **more: Any) -> Answer:
-        return now(self.begin(*args, **more))
-
-    def grant(self, *args: Any, **more: Any) -> dict[str, Any]:
-        """What comes with a token that is given."""
-        answer = self.ask(*args, **more)
-        assert answer.status == 200, answer.body
-        fields = dict(answer.fields)
-        assert fields[b"Cache-Control"] == b"private, no-store"
-        assert fields[b"Content-Type"] == b"application/json"
-        document: dict[str, Any] = json.loads(answer.body)
-        assert document["token"] == document["access_token"]
-        return document
-
-    def token(self, *args: Any, **more: Any) -> FrontToken:
-        """The token that is given."""
-        token = unwrap(self.grant(*args, **more)["token"])
-        assert token is not None
-        return token
-
-    def refusal(self, *args: Any, **more: Any) -> tuple[int, str]:
-        """The status and message of a refusal."""
-        answer = self.ask(*args, **more)
-        [error] = json.loads(answer.body)["errors"]
-        secrets = (ALICE, BOB, CAROL, "0ther", "b0t-secret")
-        assert not any(secret in error["message"] for secret in secrets)
-        challenges = dict(answer.fields).get(b"WWW-Authenticate")
-        assert (challenges is not None) == (answer.status == 401), "RFC 9110 §15.5.2"
-        return answer.status, error["message"]
-
-    def credentials(self) -> list[tuple[str, str]]:
-        """Where a password has been shown, in this order, and which."""
-        found = ((each.origin, authorization_of(each)) for each in self.world.questions)
-        return [(origin, shown) for origin, shown in found if shown is not None]
 
 
 @pytest.fixture
@@ -241,147 +127,6 @@ def test_a_mirrors_client_says_which_registry_it_means(bed: Bed) -> None:
 def test_the_catalog_has_a_scope(bed: Bed) -> None:
     token = bed.token("scope=registry:catalog:*")
     assert token == FrontToken(HUB, "Bearer token-nobody-registry:catalog:*")
-
-
-# Refresh tokens.
-
-
-@pytest.mark.parametrize("scope", ["", "scope=repository:a:pull&"])
-def test_a_refresh_token_is_wrapped_for_its_registry(bed: Bed, scope: str) -> None:
-    document = bed.grant(f"{scope}offline_token=true", basic_of("alice", ALICE))
-    assert unwrap_refresh(document["refresh_token"]) == FrontRefresh(HUB, "refresh-alice")
-    assert "refresh_token" not in bed.grant(scope, basic_of("alice", ALICE))
-
-
-def test_a_form_asks_for_one_by_its_access_type(bed: Bed) -> None:
-    form = {"grant_type": "password", "username": "alice", "password": ALICE}
-    assert "refresh_token" in bed.grant(form={**form, "access_type": "offline"})
-    assert "refresh_token" not in bed.grant(form=form)
-
-
-def refreshing(token: str, scope: str = "repository:a:pull") -> dict[str, str]:
-    return {"grant_type": "refresh_token", "refresh_token": token, "scope": scope}
-
-
-def test_a_refresh_token_is_used_where_it_is_from(bed: Bed) -> None:
-    bed = Bed({"refresh-alice": {HUB_AUTH}})
-    token = bed.token(form=refreshing(wrap_refresh(HUB, "refresh-alice")))
-    assert token == FrontToken(HUB, "Bearer token-alice-repository:library/a:pull")
-    assert bed.world.asked(HUB_AUTH) == ["POST /token"]
-
-
-def test_elsewhere_its_owner_is_nobody() -> None:
-    bed = Bed({"refresh-carol": {GHCR_AUTH}})
-    form = refreshing(wrap_refresh(GHCR, "refresh-carol"))
-    assert bed.token(form=form) == FrontToken(HUB, "Bearer token-nobody-repository:library/a:pull")
-    scope = "repository:vault/a:pull"
-    assert bed.refusal(form=refreshing(wrap_refresh(GHCR, "refresh-carol"), scope))[0] == 401
-
-
-@pytest.mark.parametrize("scope", ["", "repository:a:pull"])
-@pytest.mark.parametrize(
-    "token", ["garbage", wrap_refresh(HUB, "refresh-revoked"), wrap_refresh(HUB, "refresh-mallory")]
-)
-def test_a_refresh_token_that_is_not_good_any_more_is_refused(
-    bed: Bed, token: str, scope: str
-) -> None:
-    assert bed.refusal(form=refreshing(token, scope))[0] == 401
-
-
-def test_a_token_for_requests_is_no_refresh_token(bed: Bed) -> None:
-    access = bed.grant("scope=repository:a:pull", basic_of("alice", ALICE))["token"]
-    assert bed.refusal(form=refreshing(access))[0] == 401
-
-
-def test_a_login_by_refresh_token_goes_where_it_is_from() -> None:
-    bed = Bed({"refresh-carol": {GHCR_AUTH}})
-    token = bed.token(form=refreshing(wrap_refresh(GHCR, "refresh-carol"), ""))
-    assert token == FrontToken(GHCR, "Bearer token-carol-")
-    assert bed.world.asked(HUB_AUTH) == []
-
-
-# Logins.
-
-
-def test_nobody_in_particular_gets_a_token_for_nothing(bed: Bed) -> None:
-    document = bed.grant("service=front.example")
-    assert unwrap(document["token"]) == FrontToken()
-    assert document["expires_in"] == LIFE
-    assert bed.world.questions == []
-
-
-@pytest.mark.parametrize(
-    ("authorization", "origin", "shown"),
-    [
-        (basic_of("alice", ALICE), HUB, [HUB_AUTH]),
-        (basic_of("carol", CAROL), GHCR, [HUB_AUTH, GHCR_AUTH]),
-        (basic_of("bob", BOB), VAULT, [HUB_AUTH, GHCR_AUTH, VAULT]),
-    ],
-)
-def test_a_login_is_tried_until_one_registry_accepts_it(
-    bed: Bed, authorization: str, origin: str, shown: list[str]
-) -> None:
-    """At the one of the API check first, and at none that asks nobody or has our account."""
-    assert bed.token("", authorization).origin == origin
-    assert bed.credentials() == [(place, authorization) for place in shown]
-    assert bed.world.asked(PLAIN) == bed.world.asked(OURS) == []
-
-
-def test_a_login_that_no_registry_accepts_is_refused(bed: Bed) -> None:
-    status, message = bed.refusal("", basic_of("alice", "0ther"))
-    assert (status, message) == (
-        401,
-        "the credentials are not accepted by 'hub', 'ghcr', 'vault'",
-    )
-    assert bed.ask("", basic_of("alice", "0ther")).reason is Reason.LOGIN
-
-
-def test_a_login_goes_nowhere_else_than_where_the_configuration_says() -> None:
-    bed = Bed({BOB: {VAULT}, "0ther": {VAULT}})
-    bed.use(RULES, login=["vault"])
-    assert bed.token("", basic_of("bob", BOB)).origin == VAULT
-    assert bed.refusal("", basic_of("bob", "0ther"))[0] == 401
-    token = bed.token("scope=repository:a:pull", basic_of("bob", BOB))
-    assert token == FrontToken(HUB, "Bearer token-nobody-repository:library/a:pull")
-    form = refreshing(wrap_refresh(HUB, "refresh-alice"))
-    assert bed.token(form=form) == token
-
-
-@pytest.mark.parametrize(
-    "rules",
-    [
-        "rules: [{client: 192.0.2.1, to: ours}]",
-        "rules: [{to: open}]",
-        'rules: [{to: "https://plain.example"}]',
-    ],
-)
-def test_where_no_login_is_needed_it_is_refused_in_so_many_words(bed: Bed, rules: str) -> None:
-    """Nobody can say whether it is right, so nobody must say that it is."""
-    bed.use(RULES.partition("rules:")[0] + rules)
-    status, message = bed.refusal("", basic_of("alice", ALICE))
-    assert (status, message) == (
-        401,
-        "no login is needed: no registry here asks clients for one",
-    )
-    assert bed.credentials() == []
-
-
-@pytest.mark.parametrize("away", [HUB, HUB_AUTH])
-def test_a_login_that_could_not_be_tried_everywhere_is_not_called_wrong(
-    bed: Bed, away: str
-) -> None:
-    def nobody(question: Question) -> Reply:
-        raise Unreachable(504, "took too long")
-
-    bed.world.put(away, nobody)
-    assert bed.refusal("", basic_of("alice", "0ther")) == (504, "took too long")
-    assert bed.token("", basic_of("bob", BOB)).origin == VAULT, "but where it is right it is"
-
-
-def test_a_login_that_is_tried_too_often_is_tried_no_further(bed: Bed) -> None:
-    bed.world.put(HUB_AUTH, lambda question: Reply(429))
-    assert bed.refusal("", basic_of("bob", BOB))[0] == 429
-    assert bed.credentials() == [(HUB_AUTH, basic_of("bob", BOB))]
 
 
 # Registries and realms at fault.
