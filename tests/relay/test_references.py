@@ -86,5 +86,5 @@ def test_references_are_resolved_as_in_the_steps_of_the_rfc(
     rest += "" if naive.fragment is None else f"#{naive.fragment}"
     origin = f"{naive.scheme}://{naive.authority}".lower()
     # A path that begins with two slashes is an authority first, and may be none that is valid.
-    is_valid = re.fullmatch(r"[a-z]+(\.[a-z]+)*\.?", naive.authority or "") is not None
+    is_valid = re.fullmatch(r"https?://[a-z]+(\.[a-z]+)*\.?(:443)?", origin) is not None
     assert found == Place(normal_origin(origin) if is_valid else origin, rest)
