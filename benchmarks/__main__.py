@@ -13,7 +13,7 @@ from .measure import Measuring, Plan
 from .processes import take_cores, take_descriptors
 from .results import Results
 from .running import starting
-from .servers import SERVERS, Server
+from .servers import NGINX, SERVERS, Server
 from .tools import CLIENTS, provide
 from .workloads import SETTINGS, WORKLOADS, Setting, Workload
 
@@ -69,17 +69,21 @@ def main(
     is_full = not quick and len(servers) == len(SERVERS) and len(workloads) == len(WORKLOADS)
     if is_full and len(settings) == len(SETTINGS) and output is None:
         output = HERE
+    settings = [one for one in settings if any(of.relays == one.relays for of in workloads)]
     if quick:
         rounds, seconds, settings = 1, 1, settings[:1]
+    relays = any(setting.relays for setting in settings)
     # As Ctrl-C does: the servers end with us.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     server_core, client_core = take_cores()
     descriptors = take_descriptors()
     programs = {server.program for server in servers if server.program != "twistd"}
+    if relays:
+        programs.add(NGINX)  # the registry
     tools = provide([*CLIENTS, *sorted(programs)])
-    for client in CLIENTS:
-        if client in tools.missing:
-            raise click.ClickException(f"{client} is missing: {tools.missing[client]}")
+    for needed in (*CLIENTS, *((NGINX,) if relays else ())):
+        if needed in tools.missing:
+            raise click.ClickException(f"{needed} is missing: {tools.missing[needed]}")
     there = machine.describe(tools, server_core, client_core)
     plan = Plan(
         [one for one in servers if one.program not in tools.missing],
@@ -91,14 +95,14 @@ def main(
         min(1000 if quick else 10_000, descriptors // 2 - 1000),
     )
     results = Results()
-    with starting(tools, server_core) as starter:
+    with starting(tools, server_core, relays=relays) as starter:
         Measuring(plan, tools, starter, results).run()
     page = report.render(plan, results, there)
     if output is None:
         click.echo(page)
         return
     (output / "RESULTS.md").write_text(page)
-    (output / "results.svg").write_text(plot.render(results, settings[0], plan.servers, workloads))
+    (output / "results.svg").write_text(plot.render(results, plan))
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from .results import Latency, Memory, Results, Sample
 from .running import Failed, Running, Starter
 from .servers import NGINX, Server
 from .tools import Tools
-from .workloads import TARGET, WORKLOADS, Setting, Workload
+from .workloads import RELAY, TARGET, WORKLOADS, Setting, Workload
 
-PACED = ("keepalive", "tls")
+PACED = ("keepalive", "tls", "relay", "beside")
 """The workloads whose latency is measured."""
 
 
@@ -33,10 +33,19 @@ class Plan:
     connections: int
     """How many open connections memory is measured with; a fifth of them over TLS."""
 
+    @property
+    def main(self) -> list[Setting]:
+        """The settings whose latencies are measured, and which are drawn."""
+        return [one for one in self.settings if one.relays or one is self.settings[0]]
+
     def under(self, setting: Setting) -> list[Workload]:
         """The workloads that are measured under a setting."""
         is_first = setting is self.settings[0]
-        return [workload for workload in self.workloads if is_first or not workload.once]
+        return [
+            workload
+            for workload in self.workloads
+            if workload.relays == setting.relays and (is_first or not workload.once)
+        ]
 
 
 @dataclass(frozen=True)
@@ -52,8 +61,8 @@ class Measuring:
         """All of it; a server that fails is left out of what it fails in."""
         for setting in self.plan.settings:
             for server in self._servers(setting):
-                # Neither a log nor another way to accept takes memory.
-                if not setting.logs and server.only(setting, WORKLOADS[0]):
+                # Neither a log nor another way to accept or relay takes memory.
+                if not (setting.logs or setting.relays) and server.only(setting, WORKLOADS[0]):
                     self._memory(server, setting)
         for number in range(self.plan.rounds):
             for setting in self.plan.settings:
@@ -69,12 +78,13 @@ class Measuring:
 
     def _round(self, number: int, setting: Setting) -> None:
         rules = setting.rules()
+        warming = RELAY if setting.relays else WORKLOADS[1]
         with ExitStack() as stack:
             started: list[Running] = []
             for server in self._servers(setting):
                 try:
                     running = stack.enter_context(self.starter.running(server, setting, rules))
-                    load.run(self.tools, running, WORKLOADS[1], 1)
+                    load.run(self.tools, running, warming, 1)
                     started.append(running)
                 except Failed as failed:
                     self._fail(setting, server, "start", failed)
@@ -82,7 +92,7 @@ class Measuring:
                 for running in _rotated(started, number + turn):
                     if running.server.only(setting, workload):
                         self._sample(number, setting, workload, running)
-            if setting is self.plan.settings[0]:
+            if setting in self.plan.main:
                 self._latencies(number, setting, started)
 
     def _sample(self, number: int, setting: Setting, workload: Workload, running: Running) -> None:
@@ -101,7 +111,7 @@ class Measuring:
         )
 
     def _latencies(self, number: int, setting: Setting, started: list[Running]) -> None:
-        for workload in self.plan.workloads:
+        for workload in self.plan.under(setting):
             nginx = self.results.rate(setting.name, workload.name, NGINX)
             if workload.name not in PACED or nginx is None:
                 continue

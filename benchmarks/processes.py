@@ -1,7 +1,9 @@
-"""What a server's processes have used, by /proc, and the cores they run on."""
+"""What a server's processes have used, by /proc, and the cores and ports they run on."""
 
 import os
 import resource
+import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -62,3 +64,12 @@ def take_descriptors() -> int:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return most
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback that nobody listens on."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]

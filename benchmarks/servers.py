@@ -2,8 +2,8 @@
 
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .rulesets import Rules
@@ -26,6 +26,10 @@ class Job:
     key: Path
     both: Path
     """The certificate and its key in one file."""
+    registry: int | None = None
+    """The port of the registry that it is to relay to, if it is to relay."""
+    sealed: int | None = None
+    """That registry's port for TLS."""
 
     @property
     def log(self) -> Path:
@@ -48,15 +52,23 @@ class Server:
     values: Callable[[Job], Values]
     only: Callable[[Setting, Workload], bool] = lambda setting, workload: True
     """What it is measured under."""
+    is_token_own: bool = False
+    """What is relayed is asked for with a token of its own token endpoint."""
 
     def command(self, program: Path, job: Job) -> list[str]:
         """Write its configuration; returns the command that serves it in the foreground."""
         config = job.directory / self.template
         places = {name: str(value) for name, value in vars(job).items()}
         places |= {"config": str(config), "otherwise": job.rules.otherwise}
-        text = (CONFIGS / self.template).read_text()
-        config.write_text(_fill(text, {**places, **self.values(job)}))
+        # Lines that begin with it are for relays alone; they all write comments in this way.
+        places["relay"] = "# " if job.registry is None else ""
+        config.write_text(fill(self.template, {**places, **self.values(job)}))
         return [str(program), *(_fill(argument, places) for argument in self.arguments)]
+
+
+def fill(template: str, values: Values) -> str:
+    """One of `configs/`, with values in place of their names in `<<name>>`."""
+    return _fill((CONFIGS / template).read_text(), values)
 
 
 def _fill(text: str, values: Values) -> str:
@@ -68,11 +80,11 @@ def _pairs(job: Job, name: str, end: str) -> None:
     (job.directory / name).write_text("".join(lines))
 
 
-def _nginx(accepting: str) -> Callable[[Job], Values]:
+def _nginx(accepting: str, buffering: str) -> Callable[[Job], Values]:
     def values(job: Job) -> Values:
         _pairs(job, "rules.geo", ";")
         log = f"access_log {job.log} combined buffer=64k;" if job.logs else "access_log off;"
-        return {"log": log, "accepting": accepting}
+        return {"log": log, "accepting": accepting, "buffering": buffering}
 
     return values
 
@@ -104,7 +116,7 @@ def _envoy(job: Job) -> Values:
     return {"log": _ENVOY_LOG % job.log if job.logs else ""}
 
 
-def _regroute(more: str) -> Callable[[Job], Values]:
+def _regroute(more: str, challenge: str) -> Callable[[Job], Values]:
     def values(job: Job) -> Values:
         networks, rules = [], []
         for number, (registry, prefixes) in enumerate(job.rules.registries.items()):
@@ -115,6 +127,7 @@ def _regroute(more: str) -> Callable[[Job], Values]:
         return {
             "log": log,
             "more": f"{more}\nadmin: {{unix: admin.sock}}" if job.logs else more,
+            "challenge": challenge,
             "networks": "\n".join(networks),
             "rules": "\n".join(rules),
         }
@@ -122,33 +135,54 @@ def _regroute(more: str) -> Callable[[Job], Values]:
     return values
 
 
-def regroute(name: str = "regroute", *, more: str = "", twistd: Sequence[str] = ()) -> Server:
-    """A regroute; variants have `more` lines of configuration, or options of twistd."""
+def regroute(name: str = "regroute", *, more: str = "", challenge: str = "keep") -> Server:
+    """A regroute; variants have `more` lines of configuration, or challenges of their own."""
     return Server(
         name,
         "twistd",
         "regroute.yaml",
-        ("-n", "--pidfile=", *twistd, "regroute", "--config", "<<config>>"),
-        _regroute(more),
+        ("-n", "--pidfile=", "regroute", "--config", "<<config>>"),
+        _regroute(more, challenge),
     )
 
 
-def _nginx_server(name: str, accepting: str, only: Callable[[Setting, Workload], bool]) -> Server:
+def _regroute_token() -> Server:
+    """A regroute with a token endpoint of its own, whose tokens it unwraps."""
+    return replace(
+        regroute("regroute-token", challenge="own"),
+        only=lambda setting, workload: workload.goal is not None and not workload.is_blob,
+        is_token_own=True,
+    )
+
+
+def _nginx_server(
+    name: str,
+    only: Callable[[Setting, Workload], bool],
+    *,
+    accepting: str = "",
+    buffering: str = "",
+) -> Server:
     arguments = ("-p", "<<directory>>", "-c", "<<config>>", "-e", "<<directory>>/error.log")
-    return Server(name, "nginx", "nginx.conf", arguments, _nginx(accepting), only)
+    return Server(name, "nginx", "nginx.conf", arguments, _nginx(accepting, buffering), only)
 
 
 NGINX = "nginx"
 """What all others are compared with."""
 
 SERVERS = (
-    _nginx_server(NGINX, "", lambda setting, workload: True),
+    _nginx_server(NGINX, lambda setting, workload: True),
     _nginx_server(
         "nginx-deferred",
-        " deferred",
         lambda setting, workload: workload.is_new and not workload.once,
+        accepting=" deferred",
+    ),
+    _nginx_server(
+        "nginx-unbuffered",
+        lambda setting, workload: workload.is_blob,
+        buffering="proxy_buffering off;",
     ),
     regroute(),
+    _regroute_token(),
     Server("haproxy", "haproxy", "haproxy.cfg", ("-db", "-f", "<<config>>"), _haproxy),
     Server(
         "caddy",

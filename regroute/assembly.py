@@ -53,6 +53,7 @@ def assemble(current: Current, environ: Mapping[str, str], reactor: Reactor) -> 
         file=current.origin.shown,
         life=life,
         checked=lambda: current.checked,
+        known_open=lambda: servers.known_open,
         exposition=Metrics(lambda: servers.blocks, facts).exposition,
         reload=reloads.ask,
         last_reload=lambda: reloads.history.last,

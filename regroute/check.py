@@ -3,42 +3,32 @@
 Pure but for `Files`, through which the caller reads the files that the configuration names.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
-from typing import TypeVar
 
 from .answers import Answer, Relay
-from .certificates import Certificate, join, read_authorities, read_chain, read_key
-from .compile import Names, compile_rule, compile_rules, compile_table, compile_terms, rule_name
+from .certificates import Certificate, join, read_chain, read_key
+from .compile import Names, compile_rule, compile_rules, compile_table, rule_name
 from .config.faults import Fault, Faulty
-from .config.reading import Reading, read_config
-from .config.scalars import parse_registry
-from .config.schema import AccountFields, Config, FileNetwork, Listener, TestFields
+from .config.reading import read_config
+from .config.schema import Config, FileNetwork, Listener, TestFields
 from .config.source import Source, read
+from .destinations import judge_relays, read_registries
+from .findings import Files, Findings
 from .networks.ranges import Ranges
 from .networks.spans import Span
 from .networks.table import AddressTable
 from .networks.text import parse_lines
 from .reach import unreachable
-from .registry import Account, Registry, Visitors
+from .registry import Registry
 from .respond import respond_to
 from .rules import Rule, RuleSet
 
-_T = TypeVar("_T")
-
 # Of TEST-NET-1 (RFC 5737): an address that no rule names by accident.
 NOBODY = IPv4Address("192.0.2.1")
-
-
-@dataclass(frozen=True)
-class Files:
-    """The files that a configuration names: `read` raises `OSError`; `show` is for messages."""
-
-    read: Callable[[str], bytes]
-    show: Callable[[str], str]
 
 
 @dataclass(frozen=True)
@@ -70,29 +60,31 @@ def check(text: str, file: str, files: Files, now: datetime) -> Checked:
     faults += more
     if reading is None:
         raise Faulty(faults)
-    stages = _Stages(reading, files)
+    findings = Findings(reading, files)
+    stages = _Stages(findings)
     networks = stages.read_networks()
     stages.compare_listeners()
     stages.look_at_admin()
     certificates = stages.read_certificates(now)
-    registries = stages.read_registries()
+    registries = read_registries(findings)
     names = Names(networks, registries)
     rules = stages.compile(names)
     table = compile_table(reading.config, networks)
     stages.find_unreachable(rules, table)
-    if not stages.is_sound:
-        raise Faulty([*faults, *stages.faults])
+    if not findings.is_sound:
+        raise Faulty([*faults, *findings.faults])
     rule_set = compile_rules(reading.config, rules, names, table)
+    judge_relays(findings, rule_set, registries, certificates)
     stages.run_tests(rule_set)
-    if faults or stages.faults:
-        raise Faulty([*faults, *stages.faults])
+    if faults or findings.faults:
+        raise Faulty([*faults, *findings.faults])
     return Checked(
         config=reading.config,
         networks=networks,
         registries=registries,
         rules=rule_set,
         certificates=certificates,
-        warnings=tuple(stages.warnings),
+        warnings=tuple(findings.warnings),
         source=source,
         sha256=sha256(text.encode()).hexdigest(),
         checked_at=now,
@@ -100,18 +92,12 @@ def check(text: str, file: str, files: Files, now: datetime) -> Checked:
 
 
 class _Stages:
-    """The checks that come after the form is read, with the faults that they found."""
+    """The checks that come after the form is read; what they find goes into `Findings`."""
 
-    def __init__(self, reading: Reading, files: Files) -> None:
-        self.faults: list[Fault] = []
-        self.warnings: list[Fault] = []
-        self.is_sound = reading.is_whole("rules", "networks", "registries", "clients")
-        self._reading = reading
-        self._config = reading.config
-        self._files = files
-
-    def _fault(self, location: tuple[str | int, ...], message: str) -> None:
-        self.faults.append(self._reading.source.fault(location, message))
+    def __init__(self, findings: Findings) -> None:
+        self._findings = findings
+        self._reading = findings.reading
+        self._config = findings.reading.config
 
     def read_networks(self) -> dict[str, Ranges]:
         """The addresses of each network; one whose file is faulty is left out."""
@@ -126,58 +112,19 @@ class _Stages:
         return networks
 
     def _read_file(self, name: str, file: str) -> list[Span] | None:
-        try:
-            text = self._files.read(file).decode("utf-8")
-        except OSError as error:
-            self._fault(("networks", name, "file"), f"cannot read '{file}': {error.strerror}")
-        except UnicodeError:
-            self._fault(("networks", name, "file"), f"'{file}' is not UTF-8 text")
-        else:
+        place = ("networks", name, "file")
+        text = self._findings.read(place, file, lambda content: content.decode("utf-8"))
+        if text is not None:
             entries = list(parse_lines(text))
             faults = [
-                Fault(self._files.show(file), line, column, str(entry))
+                Fault(self._findings.files.show(file), line, column, str(entry))
                 for line, column, entry in entries
                 if isinstance(entry, ValueError)
             ]
             if not faults:
                 return [entry for _, _, entry in entries if isinstance(entry, Span)]
-            self.faults += faults
-        self.is_sound = False
-        return None
-
-    def read_registries(self) -> dict[str, Registry]:
-        """The registries by their names; one whose files are faulty is left out."""
-        registries = {}
-        for name, fields in self._config.registries.items():
-            place = ("registries", name)
-            auth: Visitors | Account | None = Visitors.CLIENT
-            authorities: str | None = None
-            if isinstance(fields.auth, AccountFields):
-                auth = self._read_account(place, fields.auth)
-            elif fields.auth is not None:
-                auth = Visitors.ANONYMOUS
-            if fields.ca is not None:
-                authorities = self._read_pem((*place, "ca"), fields.ca, read_authorities)
-            if auth is None or (fields.ca is not None and authorities is None):
-                self.is_sound = False
-                continue
-            terms = compile_terms(fields, auth, authorities)
-            registries[name] = parse_registry(fields.url, name, terms)
-        return registries
-
-    def _read_account(self, registry: tuple[str, str], fields: AccountFields) -> Account | None:
-        place, file = (*registry, "auth", "password_file"), fields.password_file
-        try:
-            password = self._files.read(file).decode("utf-8").removesuffix("\n").removesuffix("\r")
-        except OSError as error:
-            self._fault(place, f"cannot read '{file}': {error.strerror}")
-        except UnicodeError:
-            self._fault(place, f"'{file}' is not UTF-8 text")
-        else:
-            if password and password.isprintable():
-                return Account(fields.username, password)
-            # What it holds stays out of the message.
-            self._fault(place, f"'{file}' must hold the password on one line and nothing else")
+            self._findings.faults += faults
+        self._findings.is_sound = False
         return None
 
     def compare_listeners(self) -> None:
@@ -187,7 +134,9 @@ class _Stages:
             for earlier in listeners[:position]:
                 if _overlap(listener, earlier):
                     place = self._reading.place("listen", position)
-                    self._fault(place, f"an earlier entry listens on {_describe(listener)} too")
+                    self._findings.fault(
+                        place, f"an earlier entry listens on {_describe(listener)} too"
+                    )
                     break
 
     def look_at_admin(self) -> None:
@@ -199,13 +148,15 @@ class _Stages:
         host = None if admin.port is None else admin.host
         place = Listener.model_construct(port=admin.port, host=host, unix=admin.unix)
         if any(_overlap(place, listener) for listener in self._config.listen):
-            self._fault(("admin", key), f"listen has {_describe(place)} already: choose another")
+            self._findings.fault(
+                ("admin", key), f"listen has {_describe(place)} already: choose another"
+            )
         if host is not None and not host.is_loopback:
             message = (
-                "warning: reachable from other machines: whoever can connect sees rules and "
+                "reachable from other machines: whoever can connect sees rules and "
                 "metrics; write 127.0.0.1 or ::1, unless a firewall stands before it"
             )
-            self.warnings.append(self._reading.source.fault(("admin", "host"), message))
+            self._findings.warn(("admin", "host"), message)
 
     def read_certificates(self, now: datetime) -> tuple[tuple[Certificate, ...], ...]:
         """The certificates of each listener, with a warning for those that clients will mind."""
@@ -219,30 +170,18 @@ class _Stages:
     ) -> Iterator[Certificate]:
         for index, pair in enumerate(listener.tls.certificates if listener.tls else ()):
             place = (*self._reading.place("listen", position), "tls", "certificates", index)
-            chain = self._read_pem((*place, "certificate"), pair.certificate, read_chain)
-            key = self._read_pem((*place, "key"), pair.key, read_key)
+            chain = self._findings.read((*place, "certificate"), pair.certificate, read_chain)
+            key = self._findings.read((*place, "key"), pair.key, read_key)
             if chain is None or key is None:
                 continue
             try:
                 certificate = join(chain, key)
             except ValueError as error:
-                self._fault((*place, "key"), str(error))
+                self._findings.fault((*place, "key"), str(error))
                 continue
             for warning in certificate.warnings(now):
-                at = self._reading.source.fault((*place, "certificate"), f"warning: {warning}")
-                self.warnings.append(at)
+                self._findings.warn((*place, "certificate"), warning)
             yield certificate
-
-    def _read_pem(
-        self, place: tuple[str | int, ...], file: str, parse: Callable[[bytes], _T]
-    ) -> _T | None:
-        try:
-            return parse(self._files.read(file))
-        except OSError as error:
-            self._fault(place, f"cannot read '{file}': {error.strerror}")
-        except ValueError as error:
-            self._fault(place, f"'{file}': {error}")
-        return None
 
     def compile(self, names: Names) -> list[Rule]:
         """The rules that have a meaning, and faults for names that two of them have."""
@@ -253,7 +192,7 @@ class _Stages:
             index, line = int(place[1]), self._reading.source.line(place)
             name = rule_name(fields, index)
             if name in places:
-                self._fault(
+                self._findings.fault(
                     (*place, "name"), f"the rule on line {places[name]} is called '{name}' too"
                 )
             places.setdefault(name, line)
@@ -261,13 +200,13 @@ class _Stages:
                 rules.append(compile_rule(fields, names, index, line))
             except KeyError:
                 # It speaks of a name whose own fault has been reported.
-                self.is_sound = False
+                self._findings.is_sound = False
         return rules
 
     def find_unreachable(self, rules: list[Rule], table: AddressTable) -> None:
         """Find rules that can never decide."""
         for rule, earlier in unreachable(rules, table):
-            self._fault(
+            self._findings.fault(
                 ("rules", rule.position),
                 f"nothing can reach rule '{rule.name}': '{earlier.name}' on line {earlier.line} "
                 "covers all its conditions",
@@ -278,7 +217,7 @@ class _Stages:
         for position, test in enumerate(self._config.tests):
             for key, want, got in _unmet(test, answer_test(rules, test)):
                 place = (*self._reading.place("tests", position), key)
-                self._fault(place, f"this test fails: {key} is {got}, not {want}")
+                self._findings.fault(place, f"this test fails: {key} is {got}, not {want}")
 
 
 def answer_test(rules: RuleSet, test: TestFields) -> Answer | Relay:

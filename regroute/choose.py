@@ -5,7 +5,7 @@ from collections.abc import Set
 from .answers import Answer, Reason, Relay, api_ok, escaped, redirect, refuse
 from .oci import Kind
 from .query import Query
-from .registry import Mode, Registry
+from .registry import Account, Mode, Registry
 from .rules import Decision, Deny, Fixed, Ok, To
 
 _NONE: Set[str] = frozenset()
@@ -27,7 +27,7 @@ def choose(decision: Decision, known_open: Set[str] = _NONE) -> Answer | Relay:
     match rule.outcome:
         case To(status=status):
             registry = decision.candidates[0]
-            if _is_relayed(registry, query, known_open):
+            if is_relayed(registry, query, known_open):
                 target = target_at(registry, query.target.sent, query.repository)
                 return Relay(registry, target, rule.name, query.asked.kind, query.repository)
             location = locate(registry, query)
@@ -43,7 +43,8 @@ def choose(decision: Decision, known_open: Set[str] = _NONE) -> Answer | Relay:
             return api_ok(under_v2=under_v2, rule=rule.name, kind=kind)
 
 
-def _is_relayed(registry: Registry, query: Query, known_open: Set[str]) -> bool:
+def is_relayed(registry: Registry, query: Query, known_open: Set[str] = _NONE) -> bool:
+    """Whether a request that is sent on to a registry is relayed, or else redirected."""
     terms = registry.terms
     if terms.mode is Mode.REDIRECT:
         return False
@@ -54,8 +55,11 @@ def _is_relayed(registry: Registry, query: Query, known_open: Set[str]) -> bool:
         return False
     if terms.mode is Mode.RELAY:
         return True
+    if registry.origin in known_open:
+        return False
+    # Whoever needs credentials there has none where they are ours.
     follows = any(pattern.matches(query.user_agent) for pattern in terms.redirected)
-    return not (follows or registry.origin in known_open)
+    return isinstance(terms.auth, Account) or not follows
 
 
 def locate(registry: Registry, query: Query) -> str:

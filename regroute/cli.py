@@ -16,8 +16,7 @@ from .diff.command import diff
 from .explain import explain as explain_request
 from .load import load
 from .networks.spans import Address, parse_address
-from .registry import Mode
-from .rules import Fixed, To
+from .rules import Fixed, To, may_redirect
 
 _CONFIG = click.argument("config", type=click.Path(path_type=Path))
 
@@ -110,14 +109,17 @@ def explain(
 @_CONFIG
 def hosts(config: Path) -> None:
     """Print every host that a client of CONFIG can be sent to: what a firewall must let through."""
+    checked = _load(config)
     found = set()
-    for rule in _load(config).rules.rules:
+    if checked.rules.challenges and checked.config.token.realm is not None:
+        found.add(_authority(checked.config.token.realm))
+    for rule in checked.rules.rules:
         match rule.outcome:
             case To(candidates=candidates):
                 found |= {
                     _authority(registry.origin)
                     for registry in candidates
-                    if registry.terms.mode is not Mode.RELAY or registry.terms.redirects_blobs
+                    if may_redirect(rule, registry)
                 }
             case Fixed(location=location):
                 found.add(_authority(location))

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from .clients import Clients
 from .conditions import ClientIn, Condition, Conditions, Like, Not, OneOf
-from .config.scalars import parse_registry
-from .config.schema import ConditionFields, Config, NotFields, RegistryFields, RuleFields
+from .config.registries import RegistryFields
+from .config.schema import ConditionFields, Config, NotFields, RuleFields
+from .config.urls import parse_registry
 from .networks.ranges import Ranges
 from .networks.spans import Address, Span
 from .networks.table import AddressTable

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
-from .check import Checked, Files, check
+from .check import Checked, check
 from .config.faults import Fault, Faulty
+from .findings import Files
 
 Contents: TypeAlias = Mapping[Path, bytes | None]
 """Files with what is in them, None for those that cannot be read."""

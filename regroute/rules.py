@@ -7,6 +7,7 @@ from functools import cached_property
 from .clients import Clients
 from .conditions import ClientIn, Conditions, OneOf
 from .networks.table import AddressTable
+from .oci import Kind
 from .query import Query
 from .registry import Mode, Registry
 
@@ -68,6 +69,19 @@ class Rule:
         """Whether it can hold for some request of a client of these networks."""
         condition = self.conditions.by_key.get("client")
         return not isinstance(condition, ClientIn) or not condition.names.isdisjoint(networks)
+
+
+def may_redirect(rule: Rule, registry: Registry) -> bool:
+    """Whether some client may be redirected to a registry by a rule that sends requests there."""
+    terms = registry.terms
+    if terms.mode is Mode.REDIRECT:
+        return True
+    if rule.methods is not None and rule.methods.isdisjoint({"GET", "HEAD"}):
+        return False
+    if terms.mode is Mode.AUTO:
+        return True
+    kinds = rule.conditions.by_key.get("kind")
+    return terms.redirects_blobs and (not isinstance(kinds, OneOf) or Kind.BLOBS in kinds.values)
 
 
 @dataclass(frozen=True)

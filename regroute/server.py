@@ -46,6 +46,10 @@ class Servers(Protocol):
     def blocks(self) -> Sequence[Counters]:
         """What all of them have counted."""
 
+    @property
+    def known_open(self) -> frozenset[str]:
+        """The origins of registries that are known to ask nobody for credentials."""
+
     def processes(self) -> Sequence[Process]:
         """The processes that serve."""
 
@@ -173,6 +177,10 @@ class Alone(Service):
         self._server = server
         self._listeners = listeners
         self._began = began
+
+    @property
+    def known_open(self) -> frozenset[str]:
+        return self._server.rules().open
 
     def processes(self) -> Sequence[Process]:
         return [Process(1, os.getpid(), self._began, is_serving=bool(self.running), restarts=0)]

@@ -51,9 +51,13 @@ def is_under_v2(path: str) -> bool:
 
 def means_v2(raw: bytes) -> bool:
     """Whether the client of a target, refused or not, takes its answer for a registry's."""
+    return is_under_v2("/".join(_segments(visible_path(without_authority(raw)))))
+
+
+def without_authority(raw: bytes) -> bytes:
+    """The path and query of a target in either form."""
     absolute = ABSOLUTE.fullmatch(raw)
-    path = visible_path(absolute["rest"] if absolute else raw)
-    return is_under_v2("/".join(_segments(path)))
+    return absolute["rest"] if absolute else raw
 
 
 def parse_host(authority: bytes) -> str:

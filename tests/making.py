@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from twisted.internet.interfaces import IReactorTime
 
 from regroute.answers import Answer, Relay
-from regroute.check import Checked, Files, check
+from regroute.check import Checked, check
 from regroute.config.schema import Limits
+from regroute.findings import Files
 from regroute.logs.access_log import Again, Entry
 from regroute.metrics.counters import Counters
 from regroute.metrics.events import Count, Event, uncounted

@@ -151,6 +151,39 @@ def test_hosts_are_those_that_a_rule_sends_clients_to(rules: Path) -> None:
     ]
 
 
+RELAYS = """\
+registries:
+  relay: {url: https://relay.example, mode: relay}
+  blobs: {url: https://blobs.example, mode: relay, blobs: redirect}
+  auto: {url: https://auto.example, mode: auto}
+rules:
+  - {path: /relay, to: relay}
+  - {path: /a, to: auto}
+  - {path: /p, method: POST, to: auto}
+  - {host: manifests.example, kind: manifests, to: blobs}
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "hosts"),
+    [
+        ("", ["auto.example"]),
+        ("  - {kind: blobs, to: blobs}\n", ["auto.example", "blobs.example"]),
+        ("  - {kind: blobs, method: PUT, to: blobs}\n", ["auto.example"]),
+        (
+            "token: {realm: 'https://front.example:8443/token'}\n",
+            ["auto.example", "front.example:8443"],
+        ),
+    ],
+)
+def test_a_relay_sends_nobody_anywhere_but_for_tokens(
+    rules: Path, more: str, hosts: list[str]
+) -> None:
+    """To where some clients, or those of blobs, are redirected all must get through."""
+    rules.write_text(RELAYS + more)
+    assert run("hosts", str(rules)).output.splitlines() == hosts
+
+
 @pytest.mark.parametrize(
     "arguments", [["explain", "--client", "::1"], ["hosts"]], ids=lambda words: words[0]
 )

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regroute.compile import Names, compile_rule, compile_table
-from regroute.config.scalars import Known, parse_registry
+from regroute.config.scalars import Known
 from regroute.config.schema import Config
+from regroute.config.urls import parse_registry
 from regroute.networks.ranges import Ranges
 from regroute.networks.spans import parse_span
 from regroute.networks.table import AddressTable

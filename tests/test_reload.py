@@ -47,6 +47,7 @@ class Follower:
 
     def __init__(self, fault: str = "") -> None:
         self.blocks: list[Counters] = []
+        self.known_open: frozenset[str] = frozenset()
         self.fault = fault
         self.told: list[str] = []
 

@@ -22,11 +22,15 @@ Exposition: TypeAlias = Callable[[str], tuple[str, bytes]]
 
 @dataclass(frozen=True)
 class Subject:
-    """A daemon that runs by the configuration `file`; `checked` is what is in force of it."""
+    """A daemon that runs by the configuration `file`; `checked` is what is in force of it.
+
+    `known_open` are the origins of registries that are known to ask nobody for credentials.
+    """
 
     file: str
     life: Life
     checked: Callable[[], Checked]
+    known_open: Callable[[], frozenset[str]]
     exposition: Exposition
     reload: Callable[[], Deferred[Outcome]]
     last_reload: Callable[[], Past | None]
@@ -58,6 +62,7 @@ class Subject:
                 "faults": faults(last.outcome.faults),
             },
             "listeners": [_listener(listener) for listener in checked.config.listen],
+            "open": sorted(self.known_open()),
             "connections": self.connections(),
             "workers": [_process(each) for each in self.workers()],
         }

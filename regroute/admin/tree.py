@@ -101,6 +101,7 @@ class Front(Resource):
             asked.target,
             asked.host,
             asked.user_agent,
+            self._subject.known_open(),
         )
         return replies.document(200, explanation.as_json())
 

@@ -17,18 +17,17 @@ from pydantic_core import CoreSchema, core_schema
 
 from ..answers import Refusal, escaped
 from ..networks.spans import Address, Span, parse_address, parse_span
-from ..oci import REPOSITORY, Kind
-from ..registry import Mode, Registry, Terms
+from ..oci import Kind
+from ..registry import Mode
 from ..target import parse_host, visible_path
 from .faults import suggest
+from .urls import ORIGIN, check_origin, parse_registry
 
 NAME_PATTERN = "[a-z][a-z0-9_-]*"
 REDIRECTS = (301, 302, 303, 307, 308)
 DENIALS = (403, 404, 405, 410, 451)
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
-_ORIGIN = rf"https?://(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?"
 
 
 @dataclass(frozen=True)
@@ -160,38 +159,6 @@ def _method(text: str, known: Known) -> str:
     return text
 
 
-_REDIRECTED = Terms()
-
-
-def parse_registry(url: str, name: str, terms: Terms = _REDIRECTED) -> Registry:
-    """Read a destination; raises `ValueError` that says what it may consist of."""
-    match = re.fullmatch(rf"({_ORIGIN})(?:/(.*))?", url)
-    if match is None:
-        raise ValueError(
-            f"'{url}' is no destination: write http(s)://host, with a port and a repository prefix "
-            "if need be, and without user, query or fragment"
-        )
-    origin, prefix = match[1], (match[2] or "").removesuffix("/")
-    _check_origin(origin)
-    if prefix and not re.fullmatch(REPOSITORY, prefix):
-        raise ValueError(
-            f"'{prefix}' is no repository prefix: its components are lower-case letters and "
-            "digits, with . _ or - between them, separated by /"
-        )
-    return Registry(name, origin, prefix, terms)
-
-
-def _check_origin(origin: str) -> None:
-    try:
-        host = parse_host(origin.partition("://")[2].encode())
-        if re.fullmatch(r"(?:.*\.)?[0-9]+", host):
-            parse_address(host)
-    except (Refusal, ValueError):
-        raise ValueError(f"'{origin}' has no valid host: write a name or an address") from None
-    if (port := re.search(r":([0-9]+)$", origin)) and not 1 <= int(port[1]) <= 65535:
-        raise ValueError(f"{port[1]} is no port: write a number from 1 to 65535")
-
-
 def _registry_url(text: str, known: Known) -> str:
     parse_registry(text, text)
     return text
@@ -210,13 +177,13 @@ def _registry_name(text: str, known: Known) -> str:
 
 
 def _realm(text: str, known: Known) -> str:
-    match = re.fullmatch(rf"({_ORIGIN})(/[!-\"$->@-~]*)", text)
-    if match is None or match[2] == "/" or match[2] == "/v2" or match[2].startswith("/v2/"):
+    match = re.fullmatch(rf"({ORIGIN})/(?!v2(?:/|$))[!-\"$->@-~]+", text)
+    if match is None:
         raise ValueError(
             f"'{text}' is no realm: write http(s)://host/path, with a path outside /v2 and "
             "without query or fragment"
         )
-    _check_origin(match[1])
+    check_origin(match[1])
     return text
 
 
@@ -234,10 +201,10 @@ def _pool(text: str, known: Known) -> int:
 
 
 def _location(text: str, known: Known) -> str:
-    match = re.fullmatch(rf"({_ORIGIN})((?:[/?#].*)?)", text)
+    match = re.fullmatch(rf"({ORIGIN})((?:[/?#].*)?)", text)
     if match is None:
         raise ValueError(f"'{text}' is no location: write http(s)://host/path")
-    _check_origin(match[1])
+    check_origin(match[1])
     return match[1] + escaped(match[2].encode())
 
 
@@ -349,13 +316,13 @@ REPOSITORY_GLOB = _text(
 REFERENCE_GLOB = _text(r"[A-Za-z0-9._:+=*-]+", "a tag or digest; * is a wildcard")
 USER_AGENT = Scalar(_user_agent, _FREE)
 NAMESPACE = _text(r"[^\s/]+", "a registry's host, as in docker.io")
-REGISTRY_URL = Scalar(_registry_url, {"type": "string", "pattern": f"^{_ORIGIN}(?:/[^?#]*)?$"})
+REGISTRY_URL = Scalar(_registry_url, {"type": "string", "pattern": f"^{ORIGIN}(?:/[^?#]*)?$"})
 DESTINATION = Scalar(
-    _destination, {"type": "string", "pattern": f"^(?:{NAME_PATTERN}|{_ORIGIN}(?:/[^?#]*)?)$"}
+    _destination, {"type": "string", "pattern": f"^(?:{NAME_PATTERN}|{ORIGIN}(?:/[^?#]*)?)$"}
 )
-LOCATION = Scalar(_location, {"type": "string", "pattern": f"^{_ORIGIN}(?:[/?#].*)?$"})
+LOCATION = Scalar(_location, {"type": "string", "pattern": f"^{ORIGIN}(?:[/?#].*)?$"})
 REGISTRY_NAME = Scalar(_registry_name, {"type": "string", "pattern": f"^{NAME_PATTERN}$"})
-REALM = Scalar(_realm, {"type": "string", "pattern": f"^{_ORIGIN}/.+$"})
+REALM = Scalar(_realm, {"type": "string", "pattern": rf"^{ORIGIN}/(?!v2(?:/|$))[!-\"$->@-~]+$"})
 USERNAME = Scalar(_username, _FREE)
 POOL = Scalar(
     _pool,

@@ -11,9 +11,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, Discriminator, Field, Tag
 
 from ..networks.spans import Address, Span
-from ..registry import FOLLOWERS
 from . import scalars
-from .parts import ByName, Details, Given, Many, Part, ShortForm, Some
+from .parts import ByName, Details, Given, Many, Part, Some
+from .registries import Registry, TokenFields
 
 
 class CertificateFiles(Part):
@@ -158,80 +158,6 @@ Network = Annotated[
 ]
 
 
-class AccountFields(Part):
-    """An account at a registry."""
-
-    username: Annotated[str, scalars.USERNAME]
-    """Its name."""
-    password_file: Annotated[str, scalars.FILE]
-    """The file that holds its password and nothing else, relative to the configuration."""
-
-
-_RELAYED = ("challenge", "auth", "blobs", "forwarded", "connect", "idle", "connections", "ca")
-
-
-def _auth_form(value: object) -> str:
-    return "account" if isinstance(value, dict | AccountFields) else "word"
-
-
-Auth = Annotated[
-    Annotated[Literal["anonymous"], scalars.AUTH, Tag("word")]
-    | Annotated[AccountFields, Tag("account")],
-    Discriminator(_auth_form),
-]
-
-
-class RegistryFields(Part):
-    """A destination, and how requests get to it."""
-
-    url: Annotated[str, scalars.REGISTRY_URL]
-    """http(s)://host, with a port and a repository prefix if need be."""
-    mode: Annotated[Literal["redirect", "relay", "auto"], scalars.MODE] = "redirect"
-    """redirect clients to it, relay their requests to it, or auto: what suffices for each."""
-    challenge: Annotated[Literal["own", "keep"], scalars.CHALLENGE] = "own"
-    """own: clients get their tokens here, for all registries; keep: they do what this one says."""
-    auth: Annotated[Auth | None, Given()] = None
-    """anonymous, or an account: clients need no credentials, and theirs are not sent on."""
-    blobs: Annotated[Literal["stream", "redirect"], scalars.BLOBS] = "stream"
-    """stream them to the client, or redirect it to the registry for them."""
-    forwarded: Annotated[bool, scalars.BOOLEAN] = False
-    """Tell it who asks, in a Forwarded field (RFC 7239)."""
-    redirected: Many[Annotated[str, scalars.USER_AGENT]] = FOLLOWERS
-    """For auto: the user agents that cope with a redirect to a registry that wants credentials."""
-    connect: Annotated[float, scalars.PATIENCE] = 5.0
-    """How long connecting may take."""
-    idle: Annotated[float, scalars.PATIENCE] = 60.0
-    """How long it may be silent while it is waited for."""
-    connections: Annotated[int, scalars.POOL] = 1024
-    """How many connections to it there may be at once, from each worker."""
-    ca: Annotated[str | None, scalars.FILE] = None
-    """The authorities that its certificate must come from, in PEM; by default the system's."""
-
-    @classmethod
-    def faults(cls, value: dict[str, Any]) -> Iterator[Details]:
-        mode = value.get("mode", "redirect")
-        for key in _RELAYED if mode == "redirect" else ():
-            if key in value:
-                yield (key,), f"{key} is for what is relayed: add mode: relay or auto, or drop it"
-        if "redirected" in value and mode != "auto":
-            yield ("redirected",), "redirected goes with mode: auto"
-        if "auth" in value and value.get("challenge") == "keep":
-            yield ("challenge",), "challenge: keep is of no use with auth: drop one of them"
-
-
-class TokenFields(Part):
-    """Where clients get tokens for the registries that are relayed."""
-
-    realm: Annotated[str | None, scalars.REALM] = None
-    """The URL that they are sent to; by default /token at the host that they have asked."""
-    login: Many[Annotated[str, scalars.REGISTRY_NAME]] = ()
-    """The registries that a login is tried at; by default all that are relayed, that of /v2/
-    first."""
-
-
-Registry = Annotated[RegistryFields, ShortForm("url", scalars.REGISTRY_URL)]
-
-
 class ConditionFields(Part):
     """Conditions, all of which must hold; of a list, any entry."""
 
@@ -295,7 +221,7 @@ class RuleFields(ConditionFields):
     name: Annotated[str | None, scalars.NAME] = None
     """The rule's name; by default rule-N by its position."""
     to: Annotated[str | None, scalars.DESTINATION] = None
-    """Redirect to this registry: a name or a URL."""
+    """Send on to this registry, by a redirect or as its mode says: a name or a URL."""
     location: Annotated[str | None, scalars.LOCATION] = None
     """Redirect to this one address, whatever the request's path is."""
     deny: Annotated[str | None, scalars.MESSAGE] = None

@@ -6,7 +6,7 @@ what a text means is for its key to say. Only a null (nothing at all, ``~`` or `
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import yaml
 
@@ -76,9 +76,8 @@ def read(text: str, file: str) -> tuple[Source, list[Fault]]:
         value = reader.value(root, ())
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         message = " ".join(filter(None, (error.problem, error.context)))
-        raise Faulty([Fault(file, line, column, f"this is not YAML: {message}")]) from None
+        raise Faulty([_fault_at(file, mark, f"this is not YAML: {message}")]) from None
     except yaml.reader.ReaderError as error:
         # The readers count the position in different units; the character is the same.
         before = text[: text.find(chr(error.character))]
@@ -91,15 +90,31 @@ def read(text: str, file: str) -> tuple[Source, list[Fault]]:
 def _refuse_depth(text: str, file: str) -> None:
     """Refuse deep nesting before it is composed: libyaml's composer recurses without a bound."""
     depth = 0
-    for event in yaml.parse(text, Loader=_LOADER):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > _MAX_DEPTH:
-            mark = event.start_mark
-            place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-            raise Faulty([Fault(file, *place, _TOO_DEEP)])
+    try:
+        for event in yaml.parse(text, Loader=_LOADER):
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            if depth > _MAX_DEPTH:
+                raise Faulty([_fault_at(file, event.start_mark, _TOO_DEEP)])
+    except yaml.MarkedYAMLError as error:
+        # libyaml 0.2.6 reads some way ahead, and has a bound of its own there.
+        if "maximum nesting depth" in (error.problem or ""):
+            raise Faulty([_fault_at(file, error.problem_mark, _TOO_DEEP)]) from None
+        raise
+
+
+class _Mark(Protocol):
+    """A place in the text, counted from 0."""
+
+    line: int
+    column: int
+
+
+def _fault_at(file: str, mark: _Mark | None, message: str) -> Fault:
+    line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+    return Fault(file, line, column, message)
 
 
 class _Reader:

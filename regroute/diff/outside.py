@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from ..check import Checked
 from ..compile import Names
 from ..networks.ranges import Ranges
+from ..registry import Terms
 
 
 def outside(old: Checked, new: Checked) -> Iterator[str]:
@@ -18,6 +19,17 @@ def outside(old: Checked, new: Checked) -> Iterator[str]:
         yield "listen"
     if before.limits != after.limits:
         yield "limits"
+    if before.token != after.token:
+        yield "token"
+    for name, registry in new.registries.items():
+        known = old.registries.get(name)
+        if known is not None and _hidden(known.terms) != _hidden(registry.terms):
+            yield f"registries.{name}"
+
+
+def _hidden(terms: Terms) -> tuple[object, ...]:
+    """What of a registry's terms is between it and us alone."""
+    return terms.forwarded, terms.connect, terms.idle, terms.connections, terms.authorities
 
 
 def _trusted(checked: Checked) -> Ranges:

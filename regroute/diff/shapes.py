@@ -15,8 +15,10 @@ from urllib.parse import quote
 from ..answers import Refusal
 from ..check import NOBODY
 from ..conditions import Conditions, Like, Not, OneOf
+from ..oci import Kind
 from ..pattern import Pattern
 from ..query import Query
+from ..registry import Mode, Registry
 from ..rules import Rule, To
 from .globs import fresh_word
 from .paths import Leaves, Texts, path_candidates
@@ -25,6 +27,7 @@ from .steps import Steps
 _NOWHERE: frozenset[str] = frozenset()
 _USUAL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _A_STEP = 64  # shapes
+_READING = OneOf("method", frozenset({"GET", "HEAD"}))
 _V2 = Like("path", (Pattern("/v2"), Pattern("/v2/*", prefix=True)))
 
 
@@ -72,14 +75,26 @@ def find_shapes(rules: Sequence[Rule], most: int) -> Steps[Shapes]:
 
 
 def _groups(rules: Iterable[Rule]) -> Iterator[Leaves]:
-    # Answers differ by more than the rule: in form under /v2, and in a repository's prefix.
+    # Answers differ by more than the rule: in form under /v2, and in what the registry is like.
     yield (_V2,)
     for rule in rules:
         yield from _leaves(rule.conditions)
         if isinstance(rule.outcome, To):
             for registry in rule.outcome.candidates:
-                if registry.prefix:
-                    yield (Like("repository", (Pattern(f"{registry.prefix}/**"),)),)
+                yield from _registry_groups(registry)
+
+
+def _registry_groups(registry: Registry) -> Iterator[Leaves]:
+    """What makes a difference to how a request gets to a registry, and to where."""
+    terms = registry.terms
+    if registry.prefix:
+        yield (Like("repository", (Pattern(f"{registry.prefix}/**"),)),)
+    if terms.mode is not Mode.REDIRECT:
+        yield (_READING,)
+    if terms.redirects_blobs:
+        yield _READING, OneOf("kind", frozenset({Kind.BLOBS}))
+    if terms.mode is Mode.AUTO:
+        yield _READING, Like("user_agent", terms.redirected)
 
 
 def _leaves(conditions: Conditions) -> Iterator[Leaves]:

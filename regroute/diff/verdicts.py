@@ -6,7 +6,8 @@ Names and positions of rules do not count: a client cannot see them.
 from typing import NamedTuple, TypeAlias
 
 from ..answers import Relay
-from ..choose import choose, locate
+from ..choose import choose, is_relayed, locate
+from ..registry import Mode
 from ..rules import Decision, To
 
 
@@ -24,7 +25,9 @@ class Verdict(NamedTuple):
 
 
 Source: TypeAlias = tuple[int | None, str | None, bool]
-"""What makes out a verdict: the rule's position, the registry, and whether a method is missing."""
+"""What makes out a verdict: the rule's position, the registry, and whether the request is relayed,
+or, where there is no rule, whether a method is missing.
+"""
 Sources: TypeAlias = tuple[Source, Source]
 
 
@@ -41,10 +44,7 @@ def is_same_answer(old: Decision, new: Decision) -> bool:
     if isinstance(before, To) and isinstance(after, To):
         # Most answers are redirects, and these tell themselves apart without being made.
         ours, theirs = old.candidates[0], new.candidates[0]
-        if before.status != after.status or (ours.origin, ours.terms) != (
-            theirs.origin,
-            theirs.terms,
-        ):
+        if ours.origin != theirs.origin or _ways(old, before) != _ways(new, after):
             return False
         return ours.prefix == theirs.prefix or locate(ours, old.query) == locate(theirs, new.query)
     if before == after and old.allow == new.allow:
@@ -53,6 +53,21 @@ def is_same_answer(old: Decision, new: Decision) -> bool:
     if isinstance(one, Relay) or isinstance(other, Relay):
         return False
     return (one.status, one.fields, one.body) == (other.status, other.fields, other.body)
+
+
+def _ways(decision: Decision, outcome: To) -> tuple[object, ...]:
+    """How a client is sent on, as far as it can tell: first where nothing is known of the registry,
+    then where it is known to ask nobody for credentials.
+    """
+    registry = decision.candidates[0]
+    terms = registry.terms
+    if terms.mode is Mode.REDIRECT:
+        return outcome.status, outcome.status
+    relayed = (terms.auth, terms.keeps_challenge)
+    return tuple(
+        relayed if is_relayed(registry, decision.query, known_open) else outcome.status
+        for known_open in (frozenset[str](), frozenset({registry.origin}))
+    )
 
 
 def outcome_of(decision: Decision) -> Outcome:
@@ -68,4 +83,5 @@ def source_of(decision: Decision) -> Source:
     registry = decision.candidates[0].name if decision.candidates else None
     if decision.rule is None:
         return None, registry, bool(decision.allow)
-    return decision.rule.position, registry, False
+    relayed = bool(decision.candidates) and is_relayed(decision.candidates[0], decision.query)
+    return decision.rule.position, registry, relayed

@@ -90,8 +90,8 @@ def admit(
     if ours is not None:
         return Send((ours.encode("ascii"),))
     if terms.keeps_challenge or not is_of_registry(relay):
-        # One that is for another registry stays here.
-        return _SEND_NONE if token else Send(tuple(authorization))
+        # A token that is for another registry stays here.
+        return Send(tuple(line for line in authorization if _front_token([line]) is None))
     if len(authorization) > 1:
         return Refused(400, "Authorization is given more than once")
     if relay.kind is Kind.API:

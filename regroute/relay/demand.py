@@ -92,7 +92,7 @@ def _read_bearer(registry: Origin, challenge: Challenge) -> Bearer:
     origin, target = split_url(realm)
     if registry.is_secure and not origin.is_secure:
         raise ValueError("it is http, and the registry is https")
-    if origin.is_within and not registry.is_within and origin.host != registry.host:
+    if origin.is_within and not registry.is_within:
         raise ValueError(
             f"{origin.host} is an address of this network, and the registry is not at such a one"
         )

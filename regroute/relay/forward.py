@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
 from twisted.logger import Logger
 
-from ..answers import Reason, refuse, refused
+from ..answers import Reason, refuse
 from ..target import is_under_v2
 from .credentials import Send
 from .passing import Passing, render_trailers
@@ -53,11 +54,11 @@ class Office(Protocol):
     def challenge(self, forward: Forward, head: ResponseHead) -> Fields | None:
         """What the client is told in the place of a registry's own challenge, if anything."""
 
-    def give(self, forward: Forward, answer: Answer) -> bytes:
-        """An answer of our own to the client, as bytes."""
+    def give(self, forward: Forward, answer: Answer) -> None:
+        """Give the client an answer of our own."""
 
-    def record(self, forward: Forward, status: int, reason: Reason | None) -> None:
-        """Record an answer."""
+    def record(self, forward: Forward, status: int) -> None:
+        """Record the registry's answer, as far as it has been sent."""
 
 
 class Forward:
@@ -66,7 +67,6 @@ class Forward:
     wants_continue = False  # the registry says so
 
     __slots__ = (
-        "_answer",
         "_has_begun",
         "_has_tried_again",
         "_head",
@@ -97,7 +97,6 @@ class Forward:
         self._upstream: Upstream | None = None
         self._head: ResponseHead | None = None
         self._passing: Passing | None = None
-        self._answer: Answer | None = None  # of our own
         self._has_begun = False  # the answer has been sent, in part
         self._is_over = False
 
@@ -214,7 +213,7 @@ class Forward:
             return
         data = passing.end(trailers)
         self._has_begun = self._is_over = True
-        self._office.record(self, passing.status, None)
+        self._office.record(self, passing.status)
         if data:
             self.client.send(data)
         self.client.finish(persists=passing.persists)
@@ -244,21 +243,25 @@ class Forward:
         """The answer has no end, and the client must notice."""
         assert self._passing is not None
         self._is_over = True
-        self._office.record(self, self._passing.status, None)
+        self._office.record(self, self._passing.status)
         self.client.break_off()
 
     def _give_up(self, status: int, why: str) -> None:
+        registry = self.plan.relay.registry
+        message = f"the registry '{registry}' gives no answer: {why}"
+        self._refuse(status, message, Reason.UNREACHABLE)
+
+    def _refuse(self, status: int, message: str, reason: Reason) -> None:
         relay = self.plan.relay
-        self.answer(
-            refuse(
-                status,
-                f"the registry {relay.registry} gives no answer: {why}",
-                under_v2=is_under_v2(relay.target),
-                rule=relay.rule,
-                kind=relay.kind,
-                reason=Reason.UNREACHABLE,
-            )
+        answer = refuse(
+            status,
+            message,
+            under_v2=is_under_v2(relay.target),
+            rule=relay.rule,
+            kind=relay.kind,
+            reason=reason,
         )
+        self.answer(replace(answer, registry=relay.registry))
 
     def answer(self, answer: Answer) -> None:
         """Give an answer of our own, where none has begun."""
@@ -266,12 +269,7 @@ class Forward:
             return
         self._is_over = True
         self._let_go()
-        self._answer = answer
-        data = self._office.give(self, answer)
-        self._office.record(self, answer.status, answer.reason)
-        persists = self.client.may_persist
-        self.client.send(data)
-        self.client.finish(persists=persists)
+        self._office.give(self, answer)
 
     def _let_go(self) -> None:
         """The registry need not go on."""
@@ -299,7 +297,7 @@ class Forward:
             self._let_go()
             self._break_off()
         else:
-            self.answer(refused(refusal, under_v2=is_under_v2(self.plan.relay.target)))
+            self._refuse(refusal.status, refusal.message, refusal.reason)
 
     def lose(self) -> None:
         """The client has left."""
@@ -308,20 +306,16 @@ class Forward:
         self._is_over = True
         self._let_go()
         status = self._passing.status if self._has_begun and self._passing else LEFT
-        self._office.record(self, status, None)
+        self._office.record(self, status)
 
     @property
     def location(self) -> str | None:
         """Where the answer leads."""
-        if self._answer is not None:
-            return self._answer.location
         return None if self._passing is None else self._passing.location
 
     @property
     def size(self) -> int:
         """How many bytes of the answer's body have been sent."""
-        if self._answer is not None:
-            return 0 if self.plan.head.method == b"HEAD" else len(self._answer.body)
         return self._passing.size if self._has_begun and self._passing else 0
 
 

@@ -71,7 +71,7 @@ def _read_authority(scheme: str, authority: str) -> Origin:
         host = parse_host(authority.encode("ascii")).removesuffix(".")
     except Refusal:
         host = ""
-    if not host or "%" in host:
+    if not host or "%" in host or "" in host.split("."):
         raise ValueError("it has no valid host")
     port = authority[authority.rfind("]") + 1 :].partition(":")[2] or str(_PORTS[scheme])
     if not port.isdigit() or not 1 <= int(port[:6]) <= _LAST_PORT:

@@ -54,13 +54,13 @@ class Passing:
 
     @property
     def location(self) -> str | None:
-        """Where the answer leads."""
+        """Where the answer leads, without the query: that of a storage is a key to it."""
         if not self._head.leads:
             return None
-        fields = self._fields or ()
-        return next(
-            (value.decode("latin-1") for name, value in fields if name.lower() == b"location"), None
-        )
+        for name, value in self._fields or ():
+            if name.lower() == b"location":
+                return value.partition(b"?")[0].decode("latin-1")
+        return None
 
     def _wants_body(self) -> bool:
         media_type = next(iter(self._head.lines(b"content-type")), b"")

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..answers import Relay
+    from ..logs.access_log import Again
+    from ..networks.spans import Address
     from ..respond import Response
     from ..web.strict import Head
     from .demand import Demand
@@ -34,6 +36,7 @@ class Plan:
         "_demand",
         "_request",
         "_verdict",
+        "again",
         "arrival",
         "has_body",
         "head",
@@ -43,6 +46,7 @@ class Plan:
         "place",
         "relay",
         "response",
+        "shown",
     )
 
     def __init__(
@@ -70,6 +74,9 @@ class Plan:
         self.arrival = Arrival(relay, head.method.decode("ascii"), lines, front)
         self._demand: Demand | None = None
         self._verdict: Verdict | None = None
+        self.shown: tuple[int, str | None, int] | None = None
+        """The status, Location and size that `again` records."""
+        self.again: Again = _unrecorded
 
     def judge(self, demand: Demand | None) -> Verdict:
         """What it may carry of credentials, where the registry asks for this."""
@@ -85,6 +92,10 @@ class Plan:
             return self._request
         lines = (b"authorization: %b\r\n" % each for each in send.authorization)
         return self._request[:-2] + b"".join(lines) + b"\r\n"
+
+
+def _unrecorded(time: float, client: Address | str | None, microseconds: int) -> None:
+    """Nothing has been answered yet."""
 
 
 class Plans:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 KEEP_TIME = 60.0
 """How long a connection is kept without a request, in seconds."""
-MOST_KEPT = 64
+MOST_KEPT = 256
 """How many connections to one place are kept without a request."""
 
 

@@ -114,7 +114,8 @@ def seek(rules: RuleSet, asker: Asker, scopes: Sequence[Scope]) -> Sought:
 
 def _agree(found: list[_Found]) -> list[_Found]:
     """Those at one registry. Where a blob is to be mounted from a repository elsewhere, these are
-    the ones at the registry that is pushed to: it gets the blob by an upload instead.
+    the ones at the registry that is pushed to: it gets the blob by an upload instead. (Where that
+    token was refused, containerd 1.6 gave up the push.)
     """
     if len({each.origin for each in found}) == 1:
         return found

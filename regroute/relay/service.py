@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
 from twisted.web.http import datetimeToString
 
-from ..answers import Answer, Reason, Relay, refuse
+from ..answers import Answer, Refusal, Relay
 from ..clients import peer_address
 from ..logs.access_log import entry_of
 from ..registry import Mode, Visitors
 from ..respond import Response, respond, respond_to
-from ..target import is_under_v2
+from ..target import visible_path, without_authority
 from ..web import wire
+from .awaited import Awaited
 from .credentials import Send
+from .endpoint import Caller, Endpoint
 from .forward import Forward
-from .front import Front, Names
+from .front import Front, Names, token_path
 from .gate import Gate
 from .learn import Learn
 from .own_tokens import OwnTokens
@@ -31,13 +32,14 @@ from .questions import Questions
 from .request import forwarded_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from twisted.internet.interfaces import IHostnameResolver, IReactorTime
-    from twisted.python.failure import Failure
 
     from ..answers import Fields
     from ..check import Checked
+    from ..logs.access_log import Again, Entry
+    from ..networks.spans import Address
     from ..rules import RuleSet
     from ..web.exchange import Asking, Exchange
     from ..web.strict import Head
@@ -46,8 +48,6 @@ if TYPE_CHECKING:
 
 SWEEP_TIME = 0.1
 """How far apart late answers are looked for, in seconds."""
-
-_log = Logger()
 
 
 class Relaying(Service):
@@ -71,10 +71,13 @@ class Relaying(Service):
         ask = Questions(self._pool).ask
         self._learn = Learn(ask, clock, tell_open)
         self._own_tokens = OwnTokens(ask, clock)
+        self._endpoint = Endpoint(ask, self._learn)
         self._gate = Gate(self._learn, self._own_tokens)
-        self._sweeping = LoopingCall(self._sweep)
+        self._sweeping = LoopingCall(self._pool.sweep)
         self._sweeping.clock = clock
         self._realm: str | None = None
+        self._token_path = token_path(None)
+        self._login: Sequence[str] = ()
         self._names = Names(())
         self._planned_by: RuleSet | None = None
         self._plans = Plans()
@@ -82,7 +85,12 @@ class Relaying(Service):
 
     def apply(self, checked: Checked) -> None:
         """Go by this configuration from now on."""
-        self._realm = checked.config.token.realm
+        token = checked.config.token
+        self._realm, self._token_path, self._login = (
+            token.realm,
+            token_path(token.realm),
+            token.login,
+        )
         self._names = Names.of(each for listener in checked.certificates for each in listener)
         self._learn.follow(
             registry
@@ -105,13 +113,6 @@ class Relaying(Service):
         self._own_tokens.stop()
         self._pool.close()
 
-    def _sweep(self) -> None:
-        try:
-            self._pool.sweep()
-        except Exception:
-            # One request's fault must not let all others wait for ever.
-            _log.failure("a late answer could not be ended")
-
     # Who answers what.
 
     def recall(self, peer: str | None, is_secure: bool, raw: bytes) -> Head | None:
@@ -130,12 +131,40 @@ class Relaying(Service):
             rules = self._rules()
             if not rules.relays:
                 return None
+            if (
+                rules.challenges
+                and visible_path(without_authority(head.target)) == self._token_path
+            ):
+                return self._give_token(rules, head, peer, client)
             response = respond(rules, peer, head.method, head.target, head.lines)
             if not isinstance(response.answer, Relay):
                 return None
             plan = self._plan(rules, head, response, response.answer, peer, client.is_secure)
             self._plans.keep((peer, client.is_secure), raw, plan)
         return Forward(plan, client, self._pool, self)
+
+    def _give_token(
+        self, rules: RuleSet, head: Head, peer: str | None, client: Asking
+    ) -> Exchange | None:
+        """Who answers a request to the token endpoint."""
+        try:
+            address = rules.clients.address(peer, head.lines)
+        except Refusal:
+            # Whose request it is cannot be told, and the rules have an answer to that.
+            return None
+        method = head.method.decode("ascii")
+
+        def ask(body: bytes) -> Deferred[Answer]:
+            caller = Caller(address, method, head.target, head.lines, body)
+            return self._endpoint.answer(self._rules(), self._login, caller)
+
+        def give(answer: Answer | None, began: float) -> None:
+            if answer is None:
+                # The client has left.
+                return
+            self._give(head, Response(answer, address), answer, client, began)
+
+        return Awaited(ask, give, client)
 
     def _plan(
         self,
@@ -187,7 +216,6 @@ class Relaying(Service):
         admission = self._gate.admit(plan.arrival)
         if isinstance(admission, Deferred):
             admission.addCallback(partial(self._admitted, forward))
-            admission.addErrback(partial(self._fail, forward))
         else:
             self._admitted(forward, admission)
 
@@ -203,16 +231,6 @@ class Relaying(Service):
             forward.go(admission)
         else:
             forward.answer(admission)
-
-    def _fail(self, forward: Forward, failure: Failure) -> None:
-        """A fault of ours: nobody else would ever answer."""
-        head, relay = forward.plan.head, forward.plan.relay
-        # The target alone: fields may hold credentials.
-        _log.failure(
-            "no relay of {method} {target}", failure, method=head.method, target=head.target
-        )
-        under_v2 = is_under_v2(relay.target)
-        forward.answer(refuse(500, "internal error", under_v2=under_v2, reason=Reason.INTERNAL))
 
     def _again(self, plan: Plan) -> Answer | Relay:
         """What a request comes to by what is known by now."""
@@ -240,26 +258,38 @@ class Relaying(Service):
         kept = (field for field in head.end_to_end if field[0].lower() != b"www-authenticate")
         return (*kept, *((b"WWW-Authenticate", each) for each in told))
 
-    def give(self, forward: Forward, answer: Answer) -> bytes:
-        """An answer of our own to the client, as bytes."""
-        fields = wire.answer_fields(answer, datetimeToString(self._clock.seconds()))
-        close = not forward.client.may_persist
-        body = b"" if forward.plan.head.method == b"HEAD" else answer.body
-        return wire.render_head(answer.status, fields, close=close) + body
+    def give(self, forward: Forward, answer: Answer) -> None:
+        """Give a client an answer of our own."""
+        plan = forward.plan
+        response = Response(answer, plan.response.client)
+        self._give(plan.head, response, answer, forward.client, forward.began)
 
-    def record(self, forward: Forward, status: int, reason: Reason | None) -> None:
-        """Record an answer."""
-        if not forward.client.is_recording:
+    def _give(
+        self, head: Head, response: Response, answer: Answer, client: Asking, began: float
+    ) -> None:
+        if client.is_recording:
+            self._record(client.remember(_entry(head, response)), response.client, began)
+        persists = client.may_persist
+        fields = wire.answer_fields(answer, datetimeToString(self._clock.seconds()))
+        body = b"" if head.method == b"HEAD" else answer.body
+        client.send(wire.render_head(answer.status, fields, close=not persists) + body)
+        client.finish(persists=persists)
+
+    def record(self, forward: Forward, status: int) -> None:
+        """Record a registry's answer, as far as it has been sent."""
+        client, plan = forward.client, forward.plan
+        if not client.is_recording:
             return
-        head, response = forward.plan.head, forward.plan.response
-        entry = entry_of(response, head.method, head.target, head.lines, head.version)
-        forward.client.record(
-            entry._replace(
-                time=self._clock.seconds(),
-                status=status,
-                location=forward.location,
-                size=forward.size,
-                microseconds=int((perf_counter() - forward.began) * 1e6),
-                reason=reason,
-            )
-        )
+        shown = (status, forward.location, forward.size)
+        if shown != plan.shown:
+            entry = _entry(plan.head, plan.response)
+            entry = entry._replace(status=status, location=shown[1], size=shown[2])
+            plan.shown, plan.again = shown, client.remember(entry)
+        self._record(plan.again, plan.response.client, forward.began)
+
+    def _record(self, again: Again, client: Address | None, began: float) -> None:
+        again(self._clock.seconds(), client, int((perf_counter() - began) * 1e6))
+
+
+def _entry(head: Head, response: Response) -> Entry:
+    return entry_of(response, head.method, head.target, head.lines, head.version)

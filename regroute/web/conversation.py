@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
     from twisted.python.failure import Failure
 
-    from ..logs.access_log import Entry
+    from ..logs.access_log import Again, Entry
     from .exchange import Asking, Exchange
     from .framing import Framing
     from .strict import Head
@@ -43,6 +43,7 @@ class ExchangeHost(Host, Protocol):
     """What such a connection belongs to."""
 
     is_recording: Callable[[], bool]
+    remember: Callable[[Entry], Again]
     relaying: Relays | None
 
 
@@ -196,9 +197,9 @@ class Conversation(Connection):
         self._exchange = None
         self.transport.abortConnection()
 
-    def record(self, entry: Entry) -> None:
-        """Record the answer."""
-        self.site.record(entry)
+    def remember(self, entry: Entry) -> Again:
+        """How to record an answer."""
+        return self.site.remember(entry)
 
     # The ends of a connection.
 

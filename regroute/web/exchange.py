@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from ..answers import Fields, Refusal
-    from ..logs.access_log import Entry
+    from ..logs.access_log import Again, Entry
 
 
 class Exchange(Protocol):
@@ -71,5 +71,5 @@ class Asking(Protocol):
     def break_off(self) -> None:
         """The answer cannot be sent to its end."""
 
-    def record(self, entry: Entry) -> None:
-        """Record the answer."""
+    def remember(self, entry: Entry) -> Again:
+        """How to record an answer, this time and until the next reload."""

@@ -134,7 +134,7 @@ class Encrypted:
             raise
         self.flush()
 
-    def receive(self, size: int = RECORD, flags: int = _DONTWAIT) -> bytes:
+    def receive(self, size: int = RECEIVE, flags: int = _DONTWAIT) -> bytes:
         """Bytes that have come, all of them: none may stay behind unseen."""
         if self.has_ended:
             return EOF

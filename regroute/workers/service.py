@@ -229,6 +229,11 @@ class Workers(Service):
         """What all workers have counted."""
         return [slot.counters for slot in self.slots]
 
+    @property
+    def known_open(self) -> frozenset[str]:
+        """None: each worker learns it for itself."""
+        return frozenset()
+
     def processes(self) -> Sequence[Process]:
         """All workers."""
         return [

@@ -39,6 +39,7 @@ class Bed:
     clock: Turns = field(default_factory=Turns)
     reloads: list[Deferred[Outcome]] = field(default_factory=list)
     last: Past | None = None
+    known_open: frozenset[str] = frozenset()
     connections: int = 0
     workers: Sequence[Process] = ()
     accepted: list[str] = field(default_factory=list)
@@ -52,6 +53,7 @@ class Bed:
             file="rules.yaml",
             life=self.life,
             checked=lambda: self.checked,
+            known_open=lambda: self.known_open,
             exposition=self.exposition or self._exposition,
             reload=self._reload,
             last_reload=lambda: self.last,

@@ -12,6 +12,7 @@ from regroute.config.faults import Fault
 from regroute.outcome import Outcome, Past
 from regroute.server import Process
 
+from ..making import checked
 from ..web.answers import Received
 from .bed import RULES, Bed
 
@@ -192,6 +193,16 @@ def test_a_question_that_cannot_be_read_is_told_so(bed: Bed, query: str, told: s
     assert line(bed.get(f"/explain{query}")) == (400, told)
 
 
+def test_an_explanation_knows_what_the_daemon_has_learned_of_registries() -> None:
+    bed = Bed()
+    bed.checked = checked(
+        "registries: {auto: {url: https://auto.example, mode: auto}}\nrules: [{to: auto}]"
+    )
+    assert json.loads(bed.get("/explain?path=/").body)["relay"] == "https://auto.example/"
+    bed.known_open = frozenset({"https://auto.example"})
+    assert json.loads(bed.get("/explain?path=/").body)["location"] == "https://auto.example/"
+
+
 # The status.
 
 
@@ -225,6 +236,13 @@ def test_the_status_tells_what_runs(bed: Bed) -> None:
         {"unix": "r.sock", "tls": False, "proxy_protocol": True},
         {"socket": "http", "tls": False, "proxy_protocol": False},
     ]
+
+
+def test_the_status_tells_which_registries_ask_nobody(bed: Bed) -> None:
+    assert json.loads(bed.get("/status.json").body)["open"] == []
+    bed.known_open = frozenset({"https://b.example", "https://a.example"})
+    told = json.loads(bed.get("/status.json").body)["open"]
+    assert told == ["https://a.example", "https://b.example"]
 
 
 def test_the_status_tells_of_the_last_reload(bed: Bed) -> None:

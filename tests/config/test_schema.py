@@ -13,6 +13,7 @@ from regroute.cli import main
 from regroute.config.faults import Faulty
 
 from ..example_files import EXAMPLES
+from ..issuers import new_root, pem
 from ..making import checked
 
 
@@ -29,6 +30,9 @@ def test_every_example_fits_the_schema(validator: Any, path: Path) -> None:
     validator.validate(yaml.safe_load(path.read_text()))
 
 
+HUB = "{url: https://registry-1.docker.io,"
+RELAYED = f"registries: {{k8s: {HUB} mode: relay}}}}"
+
 # Each is put in the place of X in a configuration that is good without it.
 GOOD = [
     "listen: [{port: 80}]",
@@ -37,6 +41,20 @@ GOOD = [
     "clients: {trusted_proxies: [10.0.0.1-10.0.0.9, '::1', office]}",
     "networks: {a: 10.0.0.1, b: [10.0.0.0/8, '2001:db8::/32'], c: {file: list.txt}}",
     "registries: {k8s: https://registry.k8s.io, r: {url: 'http://r.example:5000/team/x'}}",
+    f"registries: {{k8s: {HUB} mode: redirect}}}}",
+    f"registries: {{k8s: {HUB} mode: relay}}}}",
+    f"registries: {{k8s: {HUB} mode: relay, challenge: keep, blobs: redirect}}}}",
+    f"registries: {{k8s: {HUB} mode: relay, challenge: own, blobs: stream, forwarded: true}}}}",
+    f"registries: {{k8s: {HUB} mode: relay, auth: anonymous, blobs: redirect}}}}",
+    f"registries: {{a: {HUB} mode: relay, auth: {{username: u, password_file: p.txt}}}}}}",
+    f"registries: {{k8s: {HUB} mode: auto, redirected: 'containerd/*', ca: ca.pem}}}}",
+    f"registries: {{k8s: {HUB} mode: auto, redirected: ['a/*', b], forwarded: false}}}}",
+    f"registries: {{k8s: {HUB} mode: relay, connect: 250ms, idle: 5m, connections: 8}}}}",
+    "registries: {k8s: {url: 'http://r.example:5000', mode: relay}}",
+    "token: {realm: 'https://front.example:8443/auth/token'}",
+    "token: {realm: 'http://127.0.0.1:10000/token'}",
+    f"{RELAYED}\ntoken: {{login: k8s}}",
+    f"{RELAYED}\ntoken: {{login: [k8s], realm: 'https://front.example/token'}}",
     "listen: [{port: 443, proxy_protocol: true}, {socket: https}, {unix: /run/r.sock}]",
     "access_log: none",
     "access_log: {path: a.log, format: combined, client: prefix}",
@@ -59,6 +77,17 @@ GOOD_RULES = [
     "{reference: 3.10, repository: library/*, user_agent: docker/*, deny: NO, status: 451}",
     "{kind: [blobs, tags], method: [GET, POST], location: 'https://x.example/?a', status: 308}",
     "{not: {client: office, not: {kind: blobs}}, namespace: docker.io, to: 'https://x.example:1'}",
+]
+WITHOUT_MODE = [
+    "challenge: own",
+    "auth: anonymous",
+    "blobs: stream",
+    "forwarded: false",
+    "redirected: x",
+    "connect: 1s",
+    "idle: 1s",
+    "connections: 1",
+    "ca: ca.pem",
 ]
 BAD = [
     "lissten: [{port: 80}]",
@@ -114,6 +143,39 @@ BAD = [
     "registries: {k8s: 'https://user@registry.k8s.io'}",
     "registries: {k8s: 'https://registry.k8s.io/?a'}",
     "registries: {k8s: {mode: relay}}",
+    f"registries: {{k8s: {HUB} mode: proxy}}}}",
+    f"registries: {{k8s: {HUB} mode: }}}}",
+    f"registries: {{k8s: {HUB} mode: relay, challenge: none}}}}",
+    f"registries: {{k8s: {HUB} mode: relay, auth: user}}}}",
+    f"registries: {{k8s: {HUB} mode: relay, auth: {{username: u}}}}}}",
+    f"registries: {{k8s: {HUB} mode: relay, auth: {{username: u, password: p}}}}}}",
+    f"registries: {{k8s: {HUB} mode: relay, auth: anonymous, challenge: keep}}}}",
+    f"registries: {{k8s: {HUB} mode: relay, blobs: {{}}}}}}",
+    f"registries: {{k8s: {HUB} mode: relay, blobs: none}}}}",
+    f"registries: {{k8s: {HUB} mode: relay, forwarded: yep}}}}",
+    f"registries: {{k8s: {HUB} mode: relay, redirected: 'containerd/*'}}}}",
+    f"registries: {{k8s: {HUB} mode: auto, redirected: []}}}}",
+    f"registries: {{k8s: {HUB} mode: relay, connect: 5}}}}",
+    f"registries: {{k8s: {HUB} mode: relay, idle: -1s}}}}",
+    f"registries: {{k8s: {HUB} mode: relay, connections: 0}}}}",
+    f"registries: {{k8s: {HUB} mode: relay, connections: auto}}}}",
+    f"registries: {{k8s: {HUB} mode: relay, ca: ' '}}}}",
+    "registries: {k8s: {url: 'http://r.example', mode: relay, ca: ca.pem}}",
+    *(f"registries: {{k8s: {HUB} {key}}}}}" for key in WITHOUT_MODE),
+    *(f"registries: {{k8s: {HUB} mode: redirect, {key}}}}}" for key in WITHOUT_MODE),
+    (
+        f"registries: {{k8s: {HUB} mode: relay, blobs: redirect, "
+        "auth: {username: u, password_file: p.txt}}}"
+    ),
+    "token: [https://front.example/token]",
+    "token: {realm: front.example/token}",
+    "token: {realm: 'https://front.example'}",
+    "token: {realm: 'https://front.example/v2/token'}",
+    "token: {realm: 'https://front.example/token?a'}",
+    "token: {realm: 'https://me@front.example/token'}",
+    "token: {login: []}",
+    "token: {login: https://registry.k8s.io}",
+    "token: {secret: x}",
     "tests: [{path: /v2/}]",
     "tests: [{rule: rule-1}]",
     "tests: [{path: v2, status: 200}]",
@@ -162,9 +224,16 @@ def whole(part: str) -> str:
     return text.replace("office]", "'::2']") if key == "networks" else text
 
 
+FILES = {
+    "list.txt": b"10.0.0.1\n",
+    "p.txt": b"secret\n",
+    "ca.pem": pem(new_root().certificate),
+}
+
+
 def is_good(text: str) -> bool:
     try:
-        checked(text, {"list.txt": b"10.0.0.1\n"})
+        checked(text, FILES)
     except Faulty:
         return False
     return True

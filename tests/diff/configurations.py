@@ -11,7 +11,7 @@ from regroute.check import Checked
 from regroute.config.faults import Faulty
 from regroute.networks.spans import Address
 
-from ..making import answered, checked
+from ..making import checked
 from ..test_rules import NETWORKS, Data, one_or_more, rule_data
 
 SPANS = ["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "10.1.2.0-10.2.0.9", "0.0.0.0/0", "10.0.0.0/9"]
@@ -20,6 +20,10 @@ REGISTRIES = {
     "k8s": "https://registry.k8s.io",
     "mirror": "http://mirror.example:5000",
     "team": "http://mirror.example:5000/library",
+    "hub": {"url": "https://registry.k8s.io", "mode": "relay"},
+    "shared": {"url": "https://registry.k8s.io", "mode": "relay", "auth": "anonymous"},
+    "blobs": {"url": "https://registry.k8s.io", "mode": "relay", "blobs": "redirect"},
+    "auto": {"url": "https://registry.k8s.io", "mode": "auto"},
 }
 
 
@@ -53,7 +57,8 @@ def pairs(draw: st.DrawFn) -> tuple[Checked, Checked]:
     edited = draw(_rules)
     kept = draw(st.lists(st.sampled_from(rules), max_size=3))
     if draw(st.booleans()):
-        kept = [rule | {"to": "team"} if "to" in rule else rule for rule in kept]
+        registry = draw(st.sampled_from(list(REGISTRIES)))
+        kept = [rule | {"to": registry} if "to" in rule else rule for rule in kept]
     others = draw(st.just(networks) | _networks)
     return _living(rules, networks), _living([*kept, *edited], others)
 
@@ -71,14 +76,15 @@ def edges(*configurations: Checked) -> set[Address]:
 
 
 def seen(answer: Answer | Relay) -> tuple[object, ...]:
-    """What the client gets to see of an answer."""
-    ours = answered(answer)
-    return ours.status, ours.fields, ours.body
+    """What the client gets to see of an answer; of a relay, where it leads and on what terms."""
+    if isinstance(answer, Relay):
+        return answer.url, answer.to.terms.auth, answer.to.terms.keeps_challenge
+    return answer.status, answer.fields, answer.body
 
 
-def verdict(answer: Answer | Relay) -> tuple[str | None, str | None, int]:
-    """Where an answer comes from."""
-    return answer.rule, answer.registry, answered(answer).status
+def verdict(answer: Answer | Relay) -> tuple[str | None, str | None, int | None]:
+    """Where an answer comes from; a relayed one has the status that the registry gives it."""
+    return answer.rule, answer.registry, answer.status if isinstance(answer, Answer) else None
 
 
 def without_mapped(addresses: Iterable[Address]) -> set[Address]:

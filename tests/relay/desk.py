@@ -19,7 +19,7 @@ from ..web.memory import Client, Turns, rules_of
 from .ends import End, Ends
 
 if TYPE_CHECKING:
-    from regroute.answers import Answer, Fields, Reason
+    from regroute.answers import Answer, Fields
     from regroute.config.schema import Limits
     from regroute.logs.access_log import Entry
     from regroute.relay.ask import Unreachable
@@ -56,14 +56,17 @@ class Office:
         """The registry's own."""
         return None
 
-    def give(self, forward: Forward, answer: Answer) -> bytes:
-        """An answer as bytes."""
+    def give(self, forward: Forward, answer: Answer) -> None:
+        """Send an answer, and write it down."""
+        client, head = forward.client, forward.plan.head
+        persists = client.may_persist
         fields = wire.answer_fields(answer, datetimeToString(0))
-        body = b"" if forward.plan.head.method == b"HEAD" else answer.body
-        close = not forward.client.may_persist
-        return wire.render_head(answer.status, fields, close=close) + body
+        body = b"" if head.method == b"HEAD" else answer.body
+        client.send(wire.render_head(answer.status, fields, close=not persists) + body)
+        self.entries.append((head.method, head.target, answer.status, len(body)))
+        client.finish(persists=persists)
 
-    def record(self, forward: Forward, status: int, reason: Reason | None) -> None:
+    def record(self, forward: Forward, status: int) -> None:
         """Write it down."""
         head = forward.plan.head
         self.entries.append((head.method, head.target, status, forward.size))

@@ -448,7 +448,7 @@ def test_elsewhere_than_under_v2_a_refusal_is_plain_text(path: bytes) -> None:
     answer = desk.client.answer()
     assert answer.field(b"content-type") == b"text/plain; charset=utf-8"
     assert answer.body == (
-        b"the registry r gives no answer: it has closed the connection without an answer\n"
+        b"the registry 'r' gives no answer: it has closed the connection without an answer\n"
     )
 
 
