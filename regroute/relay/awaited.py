@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from ..answers import Reason, refuse
+from ..answers import Reason, refuse, refused
 from ..web.body import LIMIT
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from twisted.python.failure import Failure
 
-    from ..answers import Answer, Fields
+    from ..answers import Answer, Fields, Refusal
     from ..web.exchange import Asking
 
 _log = Logger()
@@ -28,6 +28,8 @@ class Awaited:
     `give` sends an answer and records it; the second argument is when the request began, by
     `perf_counter`.
     """
+
+    wants_continue = True
 
     def __init__(
         self,
@@ -79,11 +81,14 @@ class Awaited:
     def resume(self) -> None:
         """It is sent at once."""
 
-    def lose(self) -> bool:
+    def refuse(self, refusal: Refusal) -> None:
+        """The body cannot be read to its end."""
+        self._conclude(refused(refusal, under_v2=True))
+
+    def lose(self) -> None:
         """The client has left."""
         if not self._is_over:
             self._is_over = True
             if self._answer is not None:
                 self._answer.cancel()
             self._give(None, self._began)
-        return False

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from twisted.logger import Logger
 
-from ..answers import Reason, refuse
+from ..answers import Reason, refuse, refused
 from ..target import is_under_v2
 from .credentials import Send
 from .passing import Passing, render_trailers
 from .response import render as render_head
 
 if TYPE_CHECKING:
-    from ..answers import Answer, Fields
+    from ..answers import Answer, Fields, Refusal
     from ..web.exchange import Asking
     from .ask import Unreachable
     from .plan import Plan
@@ -52,6 +52,8 @@ class Office(Protocol):
 
 class Forward:
     """The exchange of a relayed request."""
+
+    wants_continue = False  # the registry says so
 
     __slots__ = (
         "_has_begun",
@@ -91,6 +93,9 @@ class Forward:
 
     def begin(self) -> None:
         """Ask what the request may carry, and let the body wait for it."""
+        if self.plan.is_looping:
+            self._give_up(502, "the request has been here again and again")
+            return
         if self.plan.has_body:
             self.client.hold_body()
         self._office.clear(self)
@@ -169,7 +174,7 @@ class Forward:
         again = not (self._has_tried_again or self.plan.is_once)
         if office.is_contradicted(self, head) and again:
             self._has_tried_again = True
-            self._leave_upstream()
+            self._let_go()
             office.clear(self)
             return True
         fields = office.challenge(self, head)
@@ -196,7 +201,7 @@ class Forward:
         if self._is_over or passing is None:
             return
         data = passing.end(trailers)
-        self._is_over = True
+        self._has_begun = self._is_over = True
         self._office.record(self, passing.status)
         if data:
             self.client.send(data)
@@ -219,15 +224,18 @@ class Forward:
             why=why.message,
         )
         if self._has_begun:
-            assert self._passing is not None
-            self._is_over = True
-            self._office.record(self, self._passing.status)
-            self.client.break_off()
+            self._break_off()
         else:
             self._give_up(why.status, why.message)
 
+    def _break_off(self) -> None:
+        """The answer has no end, and the client must notice."""
+        assert self._passing is not None
+        self._is_over = True
+        self._office.record(self, self._passing.status)
+        self.client.break_off()
+
     def _give_up(self, status: int, why: str) -> None:
-        self._leave_upstream()
         relay = self.plan.relay
         answer = refuse(
             status,
@@ -244,13 +252,16 @@ class Forward:
         if self._is_over:
             return
         self._is_over = True
-        self._passing = None
+        self._let_go()
         self._office.give(self, answer)
 
-    def _leave_upstream(self) -> None:
+    def _let_go(self) -> None:
+        """The registry need not go on."""
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
             upstream.abandon()
+        else:
+            self._pool.leave(self.plan.place, self)
 
     # The client.
 
@@ -264,17 +275,22 @@ class Forward:
         if self._upstream is not None:
             self._upstream.resume()
 
-    def lose(self) -> bool:
-        """The client has left: the registry need not go on."""
+    def refuse(self, refusal: Refusal) -> None:
+        """The request cannot be read to its end."""
+        if self._has_begun:
+            self._let_go()
+            self._break_off()
+        else:
+            self.answer(refused(refusal, under_v2=is_under_v2(self.plan.relay.target)))
+
+    def lose(self) -> None:
+        """The client has left."""
         if self._is_over:
-            return self._has_begun
+            return
         self._is_over = True
-        if self._upstream is None:
-            self._pool.leave(self.plan.place, self)
-        self._leave_upstream()
+        self._let_go()
         status = self._passing.status if self._has_begun and self._passing else LEFT
         self._office.record(self, status)
-        return self._has_begun
 
     @property
     def location(self) -> str | None:
@@ -284,7 +300,7 @@ class Forward:
     @property
     def size(self) -> int:
         """How many bytes of the answer's body have been sent."""
-        return 0 if self._passing is None else self._passing.size
+        return self._passing.size if self._has_begun and self._passing else 0
 
 
 def _leads_back(plan: Plan, head: ResponseHead) -> bool:

@@ -9,7 +9,7 @@ from .connect import Place
 from .credentials import Send, Verdict, admit
 from .gate import Arrival
 from .names import Names
-from .request import render, upstream_fields
+from .request import is_looping, render, upstream_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +40,7 @@ class Plan:
         "arrival",
         "has_body",
         "head",
+        "is_looping",
         "is_once",
         "names",
         "place",
@@ -65,6 +66,7 @@ class Plan:
         self.has_body = head.is_chunked or head.content_length > 0
         self.is_once = self.has_body or head.method not in _SAFE
         """Whether it cannot be sent twice."""
+        self.is_looping = is_looping(head)
         readable = self.names.may_want_body
         fields = upstream_fields(head, relay, forwarded, as_is=readable)
         self._request = render(head.method, relay.target.encode("ascii"), fields)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ..registry import Terms
 from .ask import Unreachable
@@ -33,6 +33,15 @@ class Waiter(Protocol):
         """There is none."""
 
 
+class _Waiting(NamedTuple):
+    """Who waits until there may be a connection more; `until` is when it has waited too long."""
+
+    waiter: Waiter
+    terms: Terms
+    until: float
+    fresh: bool
+
+
 class _Place:
     """The connections to one place, and who waits for one."""
 
@@ -40,8 +49,7 @@ class _Place:
         self.idle: deque[Upstream] = deque()
         self.busy: dict[Upstream, float] = {}  # and how long each may be silent, in seconds
         self.connecting: dict[Waiter, Connecting] = {}
-        # Each with the time at which it has waited too long.
-        self.queue: deque[tuple[Waiter, Terms, float]] = deque()
+        self.queue: deque[_Waiting] = deque()
 
     @property
     def size(self) -> int:
@@ -73,15 +81,19 @@ class Pool:
         place = self._places.get(where)
         if place is None:
             place = self._places[where] = _Place()
-        if place.idle and not fresh:
+        while place.idle and not fresh:
             upstream = place.idle.pop()
-            place.busy[upstream] = terms.idle
-            waiter.connected(upstream)
-            return
+            if upstream.is_quiet():
+                place.busy[upstream] = terms.idle
+                waiter.connected(upstream)
+                return
+            # What has come on it is nobody's answer.
+            upstream.abandon()
         if place.size >= terms.connections and place.idle:
             place.idle.popleft().close()
         if place.size >= terms.connections:
-            place.queue.append((waiter, terms, self._clock.seconds() + terms.connect))
+            until = self._clock.seconds() + terms.connect
+            place.queue.append(_Waiting(waiter, terms, until, fresh))
             return
         self._connect(where, place, terms, waiter)
 
@@ -89,7 +101,7 @@ class Pool:
         def connected(transport: SocketTransport) -> None:
             del place.connecting[waiter]
             upstream = Upstream(
-                lambda each: self._release(place, each),
+                lambda each: self._release(where, place, each),
                 lambda each: self._forget(where, place, each),
                 self._clock.seconds,
             )
@@ -119,15 +131,19 @@ class Pool:
         if connecting is not None:
             connecting.cancel()
             self._serve_queue(where, place)
-        place.queue = deque(entry for entry in place.queue if entry[0] is not waiter)
+        place.queue = deque(entry for entry in place.queue if entry.waiter is not waiter)
 
-    def _release(self, place: _Place, upstream: Upstream) -> None:
+    def _release(self, where: Place, place: _Place, upstream: Upstream) -> None:
         """A connection has answered, and may go on."""
         del place.busy[upstream]
         if place.queue:
-            waiter, terms, _ = place.queue.popleft()
-            place.busy[upstream] = terms.idle
-            waiter.connected(upstream)
+            if place.queue[0].fresh or not upstream.is_quiet():
+                upstream.abandon()
+                self._serve_queue(where, place)
+                return
+            waiting = place.queue.popleft()
+            place.busy[upstream] = waiting.terms.idle
+            waiting.waiter.connected(upstream)
             return
         place.idle.append(upstream)
         if len(place.idle) > MOST_KEPT:
@@ -141,9 +157,9 @@ class Pool:
         self._serve_queue(where, place)
 
     def _serve_queue(self, where: Place, place: _Place) -> None:
-        while place.queue and place.size < place.queue[0][1].connections:
-            waiter, terms, _ = place.queue.popleft()
-            self._connect(where, place, terms, waiter)
+        while place.queue and place.size < place.queue[0].terms.connections:
+            waiting = place.queue.popleft()
+            self._connect(where, place, waiting.terms, waiting.waiter)
 
     def sweep(self) -> None:
         """End what has been waited for too long, and what nobody has used for long."""
@@ -154,16 +170,16 @@ class Pool:
                     upstream.give_up(Unreachable(504, "it takes too long to answer"))
             while place.idle and now - place.idle[0].since > KEEP_TIME:
                 place.idle.popleft().close()
-            while place.queue and place.queue[0][2] <= now:
-                waiter, _, _ = place.queue.popleft()
+            while place.queue and place.queue[0].until <= now:
                 why = Unreachable(503, "there are as many requests to it as there may be")
-                waiter.failed(why, is_stale=False)
+                place.queue.popleft().waiter.failed(why, is_stale=False)
             if not (place.size or place.queue):
                 del self._places[where]
 
     def close(self) -> None:
         """End all connections at once."""
         for place in self._places.values():
+            place.queue.clear()
             for connecting in place.connecting.values():
                 connecting.cancel()
             for upstream in [*place.idle, *place.busy]:

@@ -10,8 +10,8 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from zope.interface import implementer
 
 from ..answers import Refusal
-from ..web.connection import StreamTransport
 from ..web.framing import UntilClose
+from ..web.hosting import StreamTransport
 from ..web.strict import END
 from .ask import Unreachable
 from .response import LONGEST_HEAD, Broken, framing_of, read_head
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ..answers import Fields
     from ..web.framing import Framing
     from .response import ResponseHead
+
+_BEGINNING = b"HTTP/1."
 
 MOST_INTERIM = 16
 """How many interim answers may come before the answer."""
@@ -65,6 +67,7 @@ class UpstreamTransport(StreamTransport, Protocol):
     """What a connection needs of its transport."""
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None: ...
+    def is_quiet(self) -> bool: ...
 
 
 @implementer(IPushProducer)
@@ -99,6 +102,10 @@ class Upstream(TwistedProtocol):
 
     def connectionMade(self) -> None:
         self.transport.registerProducer(self, True)
+
+    def is_quiet(self) -> bool:
+        """Whether it can be asked: no byte has come that nobody has asked for, nor its end."""
+        return self.transport.is_quiet()
 
     # The request.
 
@@ -191,8 +198,7 @@ class Upstream(TwistedProtocol):
         while self._head is None and self._asker is asker:
             end = self._received.find(END)
             if end < 0:
-                if len(self._received) > LONGEST_HEAD:
-                    raise Broken("its head is too long")
+                self._check_beginning(self._received)
                 return
             if end > LONGEST_HEAD:
                 raise Broken("its head is too long")
@@ -216,6 +222,15 @@ class Upstream(TwistedProtocol):
             elif rest:
                 self._take_content(asker, rest)
 
+    def _check_beginning(self, received: bytes) -> None:
+        """Waiting for the rest of what cannot be a head would only end in a timeout."""
+        if received[: len(_BEGINNING)] != _BEGINNING[: len(received)]:
+            raise Broken("it is not HTTP/1")
+        if received.count(b"\n") > received.count(b"\r\n"):
+            raise Broken("its lines do not end with CR LF")
+        if len(received) > LONGEST_HEAD:
+            raise Broken("its head is too long")
+
     def _take_content(self, asker: Asker, data: bytes) -> None:
         assert self._framing is not None
         content, end = self._framing.take(data)
@@ -227,7 +242,8 @@ class Upstream(TwistedProtocol):
     def _finish(self, asker: Asker, trailers: Fields, rest: bytes) -> None:
         """The answer is whole; what comes after it is nobody's."""
         assert self._head is not None
-        may_go_on = self._head.persists and self._is_sent and not rest
+        is_taken = self._is_sent and not self._is_full
+        may_go_on = self._head.persists and is_taken and not rest
         self._asker = None
         self._head = self._framing = None
         self._is_kept = True
@@ -235,8 +251,11 @@ class Upstream(TwistedProtocol):
             self.resume()
         if may_go_on:
             self._released(self)
-        else:
+        elif is_taken:
             self.transport.loseConnection()
+        else:
+            # It has answered before the request was whole, and may never read the rest.
+            self.transport.abortConnection()
         asker.ended(trailers)
 
     def close(self) -> None:

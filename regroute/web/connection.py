@@ -8,7 +8,7 @@ that it would read more generously. Bodies are dropped: no answer depends on one
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol
 from twisted.web.http import HTTPChannel, datetimeToString
@@ -22,20 +22,18 @@ from ..target import means_v2
 from . import wire
 from .body import Body, TooLong, framing_of
 from .deadline import Deadline
+from .progress import taken
 from .strict import END, Head, read_head
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from twisted.internet.interfaces import IAddress, IReactorTime
+    from twisted.internet.interfaces import IReactorTime
     from twisted.python.failure import Failure
     from twisted.web.http import Request
     from twisted.web.http_headers import Headers
 
-    from ..config.schema import Limits
-    from ..logs.access_log import Entry
-    from ..metrics.events import Count
-    from ..networks.spans import Address
+    from .hosting import Host, StreamTransport
 
 
 PROXY_IDLE_TIME = 650.0
@@ -51,39 +49,6 @@ _BARE_LF = re.compile(rb"(?<!\r)\n")
 _LINE_END = re.compile(rb"\r?\n")
 # What twisted.web must not see, for it is settled before.
 SETTLED = (b"connection", b"content-length", b"transfer-encoding", b"expect")
-
-
-class Host(Protocol):
-    """What a connection belongs to, and counts itself in and out at."""
-
-    count: Count
-
-    def limits(self) -> Limits:
-        """The limits in force."""
-
-    def trusts(self, peer: IAddress) -> bool:
-        """Whether a peer is a proxy of ours."""
-
-    def client(self, peer: IAddress, head: Head | None) -> Address | None:
-        """Who has sent a request, if anyone knows."""
-
-    def record(self, entry: Entry) -> None:
-        """Record an answer."""
-
-    def add(self, connection: Connection) -> None: ...
-    def discard(self, connection: Connection) -> None: ...
-
-
-class StreamTransport(Protocol):
-    """What a connection needs of its transport: Twisted's TCP transports have it."""
-
-    def write(self, data: bytes) -> None: ...
-    def loseConnection(self) -> None: ...
-    def loseWriteConnection(self) -> None: ...
-    def abortConnection(self) -> None: ...
-    def pauseProducing(self) -> None: ...
-    def resumeProducing(self) -> None: ...
-    def unregisterProducer(self) -> None: ...
 
 
 @implementer(IHalfCloseableProtocol)
@@ -116,6 +81,7 @@ class Connection(HTTPChannel):
         self._is_leaving = False  # not even a next request is waited for
         self._has_ended = False  # the client has sent its last byte
         self._has_shut = False  # our half is closed
+        self._taken = 0  # how much the client had taken when it was last looked at
 
     # Bytes in.
 
@@ -341,7 +307,7 @@ class Connection(HTTPChannel):
     def _stop(self) -> None:
         self._is_over = True
         self._received = b""
-        self._deadline.set(self._idle_time)
+        self._await_client(self._idle_time)
         self.transport.unregisterProducer()
 
     def drain(self) -> None:
@@ -370,7 +336,7 @@ class Connection(HTTPChannel):
     def writeConnectionLost(self) -> None:
         """All is sent and our half is closed: it is the client's turn to close."""
         self._has_shut = True
-        self._deadline.set(LINGER_TIME)
+        self._await_client(LINGER_TIME)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         self._is_over = True
@@ -386,6 +352,9 @@ class Connection(HTTPChannel):
     def _time_out(self) -> None:
         """A deadline has passed: 408 for what is half there, and no word to who is silent."""
         if self._is_over or self._is_blocked:
+            if taken(self.transport) > self._taken:
+                self._await_client(LINGER_TIME if self._has_shut else self._idle_time)
+                return
             self.site.count(Event.LINGER if self._has_shut else Event.UNREAD)
             self.transport.abortConnection()
         elif self._is_idle:
@@ -394,9 +363,15 @@ class Connection(HTTPChannel):
         else:
             self._refuse(Refusal(408, "the request took too long", Reason.TIMEOUT))
 
+    def _await_client(self, seconds: float) -> None:
+        """Give the client so much time to take some of what it has been sent, or to close."""
+        self._taken = taken(self.transport)
+        self._deadline.set(seconds)
+
     def pauseProducing(self) -> None:
         """The client does not take its answers: it gets no more until it does."""
         self._is_blocked = True
+        self._taken = taken(self.transport)
         self.transport.pauseProducing()
         HTTPChannel.pauseProducing(self)
 

@@ -10,7 +10,8 @@ from twisted.web.http import HTTPChannel
 
 from ..answers import Reason, Refusal
 from .body import framing_of
-from .connection import Connection, Host
+from .connection import Connection
+from .hosting import Host
 from .transport import SocketTransport
 
 if TYPE_CHECKING:
@@ -111,8 +112,11 @@ class Conversation(Connection):
             return
         self._exchange = exchange
         self._is_answering = True
+        self._is_held = False
         self._framing = framing_of(head)
         self._deadline.set(None if self._framing is None else self._idle_time)
+        if exchange.wants_continue and head.expects_continue and not self._received:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         exchange.begin()
         if self._exchange is not exchange:
             return
@@ -120,6 +124,9 @@ class Conversation(Connection):
             exchange.end(())
         elif self._received:
             self._pass_body(self._framing)
+        if not (self._is_held or self._is_blocked or self._is_over):
+            # It may have been paused before its turn; who leaves now must be noticed.
+            self.transport.resumeProducing()
 
     def _pass_body(self, framing: Framing) -> None:
         if self._exchange is None or self._is_held or not self._received:
@@ -143,15 +150,8 @@ class Conversation(Connection):
 
     def _fail(self, refusal: Refusal) -> None:
         """End an exchange whose request cannot be read to its end."""
-        exchange, self._exchange = self._exchange, None
-        assert exchange is not None
-        self._framing = None
-        self._is_held = False
-        self._is_answering = False
-        if exchange.lose():
-            self.transport.abortConnection()
-        else:
-            self._refuse(refusal)
+        assert self._exchange is not None
+        self._exchange.refuse(refusal)
 
     def hold_body(self) -> None:
         """Give no more of the body on: who takes it has enough."""
@@ -184,10 +184,9 @@ class Conversation(Connection):
     def finish(self, *, persists: bool) -> None:
         """The exchange's answer is sent."""
         self._exchange = None
-        self._is_answering = False
+        self._is_answering = self._is_held = False
         is_whole = self._framing is None
         self._framing = None
-        self._is_held = False
         if persists and is_whole:
             self._go_on_after()
         else:
@@ -232,7 +231,7 @@ class Conversation(Connection):
             Connection.pauseProducing(self)
             return
         self._is_blocked = True
-        self._deadline.set(self._idle_time)
+        self._await_client(self._idle_time)
         self.transport.pauseProducing()
         self._exchange.pause()
 

@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from ..answers import Fields
+    from ..answers import Fields, Refusal
     from ..logs.access_log import Again, Entry
 
 
 class Exchange(Protocol):
-    """Answers one request over time, with its body as it comes."""
+    """Answers one request over time, with its body as it comes.
+
+    It ends with `Asking.finish` or `Asking.break_off`, or because it is told to by `lose`.
+    """
+
+    wants_continue: bool
+    """Whether a client that waits for it before it sends its body is told to go on (RFC 9110
+    §10.1.1): not where the answer itself says so."""
 
     def begin(self) -> None:
         """The request's head has come."""
@@ -27,8 +34,11 @@ class Exchange(Protocol):
     def resume(self) -> None:
         """The client has taken all of it so far."""
 
-    def lose(self) -> bool:
-        """Nobody waits for the answer any more; whether it had begun."""
+    def refuse(self, refusal: Refusal) -> None:
+        """The request cannot be read to its end: refuse it, or break off what has begun."""
+
+    def lose(self) -> None:
+        """The client has left."""
 
 
 class Asking(Protocol):

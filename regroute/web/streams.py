@@ -23,11 +23,13 @@ _NO_LINGER = struct.pack("ii", 1, 0)
 class Stream(Protocol):
     """A plain or TLS socket that never waits: it raises `BlockingIOError` instead.
 
-    `has_ended` says that no more bytes come after those that `receive` has given; `is_clogged` that
-    bytes that `send` has taken wait for `flush`.
+    `has_ended` says that no more bytes come after those that `receive` has given; `is_cut_off` that
+    the peer has not said so, and somebody in between may have; `is_clogged` that bytes that `send`
+    has taken wait for `flush`.
     """
 
     has_ended: bool
+    is_cut_off: bool
     is_clogged: bool
 
     def fileno(self) -> int: ...
@@ -52,6 +54,7 @@ class Plain:
     """A plain TCP socket."""
 
     has_ended = False
+    is_cut_off = False
     is_clogged = False
 
     def __init__(self, plain: socket.socket) -> None:
@@ -93,6 +96,7 @@ class Encrypted:
         server_name: str | None = None,
     ) -> None:
         self.has_ended = False
+        self.is_cut_off = False
         self.is_clogged = False
         self.is_handshaking = True
         self.fileno = accepted.fileno
@@ -136,6 +140,7 @@ class Encrypted:
             return EOF
         raw = self._from_socket(size, flags)
         if not raw:
+            self.is_cut_off = True
             return EOF
         self._feed(raw)
         try:
@@ -169,7 +174,7 @@ class Encrypted:
             pass
         except ssl.SSLError:
             # What nobody can read: there is no more that counts.
-            self.has_ended = True
+            self.has_ended = self.is_cut_off = True
         return data
 
     def send(self, data: bytes, flags: int = _DONTWAIT) -> int:

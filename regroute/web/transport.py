@@ -6,7 +6,7 @@ request, and is driven by the lane's epoll.
 
 from collections.abc import Iterable
 from contextlib import suppress
-from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
+from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, POLLIN, poll
 from typing import Protocol
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -86,6 +86,7 @@ class SocketTransport:
         self._has_shut = False
         self._producer: IPushProducer | None = None
         self._is_producer_paused = False
+        self._probe: poll | None = None
         self.mask = EPOLLIN
         self.is_patient = False
         """Whether what the peer has sent is read to its end when it takes nothing any more."""
@@ -147,11 +148,33 @@ class SocketTransport:
         self._has_ended = True
         half = IHalfCloseableProtocol(self._protocol, None)
         if half is None:
-            self._lose(Failure(ConnectionDone()))
+            is_clean = not self.stream.is_cut_off
+            self._lose(Failure(ConnectionDone() if is_clean else ConnectionLost()))
             return
         self._is_corked = True
         half.readConnectionLost()
         self._uncork()
+
+    def is_quiet(self) -> bool:
+        """Whether nothing has come that the protocol has not been given, and no end.
+
+        It is not to be used any more where it is not quiet.
+        """
+        if not self.connected or self._has_ended:
+            return False
+        if self._probe is None:
+            self._probe = poll()
+            self._probe.register(self.fd, POLLIN)
+        if not self._probe.poll(0):
+            return True
+        try:
+            self.stream.receive()
+        except BlockingIOError:
+            # TLS has had something to say to itself.
+            return True
+        except OSError:
+            pass
+        return False
 
     def _uncork(self) -> None:
         self._is_corked = False
@@ -192,6 +215,10 @@ class SocketTransport:
         """Close at once; the peer gets a reset."""
         if self.connected:
             self._lose(Failure(ConnectionAborted()))
+
+    def fileno(self) -> int:
+        """The stream's descriptor."""
+        return self.fd
 
     def getPeer(self) -> IPv4Address | IPv6Address:
         """The peer's address."""
