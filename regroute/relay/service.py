@@ -131,10 +131,7 @@ class Relaying(Service):
             rules = self._rules()
             if not rules.relays:
                 return None
-            if (
-                rules.challenges
-                and visible_path(without_authority(head.target)) == self._token_path
-            ):
+            if self.is_own(head.target):
                 return self._give_token(rules, head, peer, client)
             response = respond(rules, peer, head.method, head.target, head.lines)
             if not isinstance(response.answer, Relay):
@@ -142,6 +139,12 @@ class Relaying(Service):
             plan = self._plan(rules, head, response, response.answer, peer, client.is_secure)
             self._plans.keep((peer, client.is_secure), raw, plan)
         return Forward(plan, client, self._pool, self)
+
+    def is_own(self, target: bytes) -> bool:
+        """Whether a target is the token endpoint, whatever the rules say of it."""
+        return (
+            self._rules().challenges and visible_path(without_authority(target)) == self._token_path
+        )
 
     def _give_token(
         self, rules: RuleSet, head: Head, peer: str | None, client: Asking

@@ -37,6 +37,9 @@ class Relays(Protocol):
     def exchange(self, head: Head, raw: bytes, peer: str | None, client: Asking) -> Exchange | None:
         """Who answers a request over time; None where the tree answers it at once."""
 
+    def is_own(self, target: bytes) -> bool:
+        """Whether a target is the token endpoint here, and no matter of the rules."""
+
 
 class ExchangeHost(Host, Protocol):
     """What such a connection belongs to."""

@@ -135,6 +135,10 @@ class Site(server.Site):
         connection.requestFactory = self.requestFactory
         return connection
 
+    def is_own(self, target: bytes) -> bool:
+        """Whether a target is no matter of the rules."""
+        return self.relaying is not None and self.relaying.is_own(target)
+
     def _record_again(self, entry: Entry) -> Again:
         """How to record an entry again; whoever writes lines may know a faster way."""
 
