@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from twisted.logger import Logger
 
-from ..answers import Reason, refuse, refused
+from ..answers import Reason, refuse
 from ..target import is_under_v2
 from .credentials import Send
 from .passing import Passing, render_trailers
@@ -16,10 +16,11 @@ from .response import render as render_head
 
 if TYPE_CHECKING:
     from ..answers import Answer, Fields, Refusal
+    from ..registry import Terms
     from ..web.exchange import Asking
     from .ask import Unreachable
+    from .connect import Place
     from .plan import Plan
-    from .pool import Pool
     from .response import ResponseHead
     from .upstream import Upstream
 
@@ -29,6 +30,16 @@ LEFT = 499
 _NOTHING = Send()
 
 _log = Logger()
+
+
+class Connections(Protocol):
+    """Who gives out connections to registries."""
+
+    def acquire(self, where: Place, terms: Terms, waiter: Forward, *, fresh: bool) -> None:
+        """Give a forward a connection by its `connected`, or tell it by its `failed`."""
+
+    def leave(self, where: Place, waiter: Forward) -> None:
+        """A forward wants none any more."""
 
 
 class Office(Protocol):
@@ -72,7 +83,7 @@ class Forward:
         "sent",
     )
 
-    def __init__(self, plan: Plan, client: Asking, pool: Pool, office: Office) -> None:
+    def __init__(self, plan: Plan, client: Asking, pool: Connections, office: Office) -> None:
         self.began = perf_counter()
         self.plan = plan
         self.client = client
@@ -236,14 +247,19 @@ class Forward:
         self.client.break_off()
 
     def _give_up(self, status: int, why: str) -> None:
+        registry = self.plan.relay.registry
+        message = f"the registry '{registry}' gives no answer: {why}"
+        self._refuse(status, message, Reason.UNREACHABLE)
+
+    def _refuse(self, status: int, message: str, reason: Reason) -> None:
         relay = self.plan.relay
         answer = refuse(
             status,
-            f"the registry '{relay.registry}' gives no answer: {why}",
+            message,
             under_v2=is_under_v2(relay.target),
             rule=relay.rule,
             kind=relay.kind,
-            reason=Reason.UNREACHABLE,
+            reason=reason,
         )
         self.answer(replace(answer, registry=relay.registry))
 
@@ -281,7 +297,7 @@ class Forward:
             self._let_go()
             self._break_off()
         else:
-            self.answer(refused(refusal, under_v2=is_under_v2(self.plan.relay.target)))
+            self._refuse(refusal.status, refusal.message, refusal.reason)
 
     def lose(self) -> None:
         """The client has left."""

@@ -133,6 +133,8 @@ class Encrypted:
             self.flush()
             raise
         self.flush()
+        if not self.is_handshaking and (self._read_rest() or self.has_ended):
+            raise ConnectionAbortedError(errno.ECONNABORTED, "it speaks before it is asked")
 
     def receive(self, size: int = RECEIVE, flags: int = _DONTWAIT) -> bytes:
         """Bytes that have come, all of them: none may stay behind unseen."""

@@ -1,5 +1,6 @@
 """What drives the connections to registries, by the test's hand: an epoll, a clock, and names."""
 
+import fcntl
 import select
 import socket
 import time
@@ -17,6 +18,7 @@ from zope.interface import implementer
 
 from regroute.web.transport import Handler
 
+from ..web.lanes import DELIVERY, UNSENT
 from ..web.memory import Turns
 
 PATIENCE = 10.0
@@ -121,6 +123,14 @@ class Resolver:
         self.is_held = False
         for tell in self._held:
             tell()
+
+
+def deliver(near: socket.socket) -> None:
+    """Wait until what has been sent from one end is at the other end of a connection."""
+    for _ in range(DELIVERY):
+        if fcntl.ioctl(near, UNSENT, bytes(4)) == bytes(4):
+            return
+    raise AssertionError("it is never delivered")
 
 
 class BlackHole:
