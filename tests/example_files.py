@@ -1,4 +1,6 @@
-"""The example files where they can be loaded: beside certificates for those that speak TLS."""
+"""The example files where they can be loaded: beside certificates and passwords for those that
+name them.
+"""
 
 import atexit
 import shutil
@@ -15,6 +17,7 @@ def _copied() -> Path:
     directory = Path(mkdtemp(prefix="regroute-etc-"))
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     shutil.copytree(ROOT / "etc", directory / "etc")
+    (directory / "etc/examples/private.password").write_text("a secret\n")
     tls = directory / "etc/examples/tls"
     tls.mkdir()
     root = new_root()

@@ -11,6 +11,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.protocol import Protocol
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 
+from regroute.answers import Relay
 from regroute.check import NOBODY, Checked, answer_test
 from regroute.cli import main
 from regroute.config.schema import TestFields
@@ -34,16 +35,29 @@ def test_the_tests_of_an_example_reach_each_of_its_rules(path: Path) -> None:
     assert reached - {None} == {rule.name for rule in checked.rules.rules}
 
 
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_there_is_nothing_to_warn_of_in_an_example(path: Path) -> None:
+    """But for what it says itself: in a pod, the kubelet asks the admin listener."""
+    warnings = [warning.message for warning in load(path).warnings]
+    allowed = path.name == "kubernetes.yaml"
+    assert [each for each in warnings if not (allowed and "from other machines" in each)] == []
+
+
 @pytest.mark.parametrize(
     ("path", "test"), CASES, ids=lambda part: getattr(part, "name", None) or client_of(part)
 )
 def test_explain_says_what_the_daemon_answers(path: Path, test: TestFields) -> None:
+    """Of a relay it says where the request goes on to."""
     explained = explain(path, test)
-    status, headers = served(load(path), test)
-    assert explained["status"] == status
-    assert explained["location"] == headers.get("Location")
-    assert {name: headers[name] for name in explained["headers"]} == explained["headers"]
-    assert headers.keys() - explained["headers"].keys() == {"Server", "Date"}
+    answer = answer_test(load(path).rules, test)
+    if isinstance(answer, Relay):
+        assert (explained["relay"], explained["status"]) == (answer.url, None)
+    else:
+        status, headers = served(load(path), test)
+        assert explained["status"] == status
+        assert explained["location"] == headers.get("Location")
+        assert {name: headers[name] for name in explained["headers"]} == explained["headers"]
+        assert headers.keys() - explained["headers"].keys() == {"Server", "Date"}
     for expected in ("rule", "registry"):
         if (want := getattr(test, expected)) is not None:
             told = explained[expected]

@@ -21,9 +21,13 @@ def fresh_word(texts: Iterable[str]) -> str:
     return word
 
 
-def witness(symbols: str, word: str) -> str:
-    """A text that a pattern matches, with a word where its wildcards are."""
-    return symbols.translate(dict.fromkeys(_WILDCARDS, word))
+def witnesses(symbols: str, word: str) -> tuple[str, str]:
+    """Texts that a pattern matches, with a word where its wildcards are, or two where a slash may
+    be: what is like ``library/**`` may be like ``library/*`` or not.
+    """
+    one = symbols.translate(dict.fromkeys(_WILDCARDS, word))
+    deep = {ord(ANY_SEGMENT): word, ord(ANYTHING): f"{word}/{word}"}
+    return one, symbols.translate(deep)
 
 
 def common_witnesses(one: str, other: str, word: str) -> Iterator[str]:

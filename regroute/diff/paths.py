@@ -9,7 +9,7 @@ from ..conditions import Like, OneOf
 from ..oci import Asked, parse_path
 from ..pattern import Pattern
 from ..target import decoded
-from .globs import common_witnesses, witness
+from .globs import common_witnesses, witnesses
 from .steps import Steps
 
 Leaves: TypeAlias = tuple[OneOf | Like, ...]
@@ -56,7 +56,8 @@ class Texts:
     def like(self, part: str, word: str) -> Steps[list[str]]:
         """Texts that the patterns of a part match: each, and every two that have one in common."""
         globs = [pattern.symbols for pattern in self.globs[part]]
-        found = dict.fromkeys([*self.literals[part], *(witness(glob, word) for glob in globs)])
+        found = dict.fromkeys(self.literals[part])
+        found |= dict.fromkeys(text for glob in globs for text in witnesses(glob, word))
         most = len(found) + _MOST_COMMON
         for count, (one, other) in enumerate(combinations(globs, 2)):
             if len(found) < most:

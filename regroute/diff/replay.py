@@ -37,7 +37,10 @@ class Skip(StrEnum):
 
 
 class Recorded(NamedTuple):
-    """One request, as far as a line tells it. All texts are Latin-1."""
+    """One request, as far as a line tells it. All texts are Latin-1.
+
+    `status` is that of an answer without a rule.
+    """
 
     client: str
     method: str
@@ -103,6 +106,9 @@ def read_line(line: bytes) -> Recorded | Skip:
         client = fields["client"]
         request = fields["method"], fields.get("host", ""), fields["path"]
         agent, status = fields.get("user_agent", ""), fields.get("status")
+        if fields.get("rule") is not None:
+            # A rule has judged it; such a status is a registry's, by way of a relay.
+            status = None
         # Raises for what is no text, and for text that no request has.
         "".join((*request, agent)).encode("latin-1")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):

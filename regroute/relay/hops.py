@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 
-from ..answers import Fields
-
 HOP_BY_HOP = frozenset(
     {
         b"connection",
@@ -21,11 +19,11 @@ HOP_BY_HOP = frozenset(
 def end_to_end(fields: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
     """The fields that go on, in their order and with their repetitions."""
     fields = tuple(fields)
-    dropped = HOP_BY_HOP | _named(fields)
+    named = (value for name, value in fields if name.lower() == b"connection")
+    dropped = HOP_BY_HOP | options_of(named)
     return ((name, value) for name, value in fields if name.lower() not in dropped)
 
 
-def _named(fields: Fields) -> set[bytes]:
-    """The fields that ``Connection`` says are for this hop."""
-    options = (value for name, value in fields if name.lower() == b"connection")
-    return {option.strip(b" \t").lower() for value in options for option in value.split(b",")}
+def options_of(connection: Iterable[bytes]) -> set[bytes]:
+    """What ``Connection`` says is for this hop, by the values of its lines: names of fields too."""
+    return {option.strip(b" \t").lower() for value in connection for option in value.split(b",")}

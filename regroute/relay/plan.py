@@ -33,6 +33,8 @@ class Plan:
     """
 
     __slots__ = (
+        "_bare",
+        "_carried",
         "_demand",
         "_request",
         "_verdict",
@@ -69,7 +71,8 @@ class Plan:
         self.is_looping = is_looping(head)
         readable = self.names.may_want_body
         fields = upstream_fields(head, relay, forwarded, as_is=readable)
-        self._request = render(head.method, relay.target.encode("ascii"), fields)
+        self._bare = self._request = render(head.method, relay.target.encode("ascii"), fields)
+        self._carried: Send | None = None
         lines = head.lines(b"authorization")
         self.arrival = Arrival(relay, head.method.decode("ascii"), lines, front)
         self._demand: Demand | None = None
@@ -88,10 +91,10 @@ class Plan:
 
     def request(self, send: Send) -> bytes:
         """Its head for the registry."""
-        if not send.authorization:
-            return self._request
-        lines = (b"authorization: %b\r\n" % each for each in send.authorization)
-        return self._request[:-2] + b"".join(lines) + b"\r\n"
+        if send is not self._carried:
+            lines = b"".join(b"authorization: %b\r\n" % each for each in send.authorization)
+            self._carried, self._request = send, self._bare[:-2] + lines + b"\r\n"
+        return self._request
 
 
 def _unrecorded(time: float, client: Address | str | None, microseconds: int) -> None:
@@ -123,7 +126,7 @@ class Plans:
 
     def keep(self, client: tuple[str | None, bool], raw: bytes, plan: Plan) -> None:
         """Remember a plan."""
-        size = 4 * len(raw)
+        size = 5 * len(raw)
         if self._count >= self.MOST or self._size + size > self.MOST_BYTES:
             for plans in self._by_client.values():
                 plans.clear()

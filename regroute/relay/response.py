@@ -1,13 +1,12 @@
 """The head of a registry's answer, read as strictly as a request's (RFC 9112 §4 and §6)."""
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Set
 from functools import cached_property, lru_cache
 
 from ..answers import Fields
 from ..web.framing import Chunked, Counted, Framing, UntilClose
-from .hops import end_to_end
+from .hops import HOP_BY_HOP, options_of
 
 LONGEST_HEAD = 32 * 1024
 """How long an answer's head may be, in bytes."""
@@ -15,10 +14,18 @@ LONGEST_HEAD = 32 * 1024
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _TEXT = rb"[\t -~\x80-\xff]*"
 _HEAD = re.compile(
-    rb"HTTP/1\.(?P<minor>[01]) (?P<status>[1-5][0-9][0-9])(?: (?P<reason>" + _TEXT + rb"))?\r\n"
-    rb"(?P<fields>(?:" + _TOKEN + rb":" + _TEXT + rb"\r\n)*)\r\n"
+    rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: (" + _TEXT + rb"))?\r\n"
+    rb"(?:" + _TOKEN + rb":" + _TEXT + rb"\r\n)*\r\n"
 )
-_PLACES = (b"location", b"content-location", b"link")
+_FIELD = re.compile(rb"([^:\r]+):[\t ]*([^\r]*)\r\n")
+"""A field line of a head that is well-formed, with what spaces there are at its end."""
+_PLACES = frozenset({b"location", b"content-location", b"link"})
+_NOTABLE = re.compile(
+    rb"\n(" + b"|".join(sorted({*HOP_BY_HOP, *_PLACES, b"content-length", b"trailer"})) + rb"):"
+    rb"[\t ]*([^\r]*)"
+)
+"""A line that says more than what goes on as it is, in lower case and with the end before it."""
+_KEEP_ALIVE = {b"connection": b"keep-alive"}
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 
 
@@ -26,65 +33,97 @@ class Broken(Exception):
     """An answer that nobody can be given."""
 
 
-@dataclass(frozen=True)
 class ResponseHead:
-    """An answer's head. Names of fields are as they were sent."""
+    """An answer's head. Names of fields are as they were sent. Raises `Broken`.
 
-    status: int
-    reason: bytes
-    version: bytes
-    fields: Fields
+    Most heads come once: what all are asked for is found in one search, the rest when it is needed.
+    """
+
+    is_chunked = False
+    """Whether the body comes in chunks."""
+    length: int | None = None
+    """The length of the body in bytes, or that of the one that GET would have had."""
+    persists = True
+    """Whether its connection goes on."""
+    leads = False
+    """Whether it names places."""
+    _options: Set[bytes] = frozenset()
+
+    def __init__(self, raw: bytes, status: int, reason: bytes | None, version: bytes) -> None:
+        self.status = status
+        self.reason = reason or b""
+        self.version = version
+        self.is_interim = status < 200
+        """Whether another answer comes after this one (RFC 9110 §15.2)."""
+        self.is_bodiless = status in (204, 304)
+        """Whether there is no body, whatever the fields say (RFC 9112 §6.3)."""
+        self._raw = raw
+        found = _NOTABLE.findall(raw.lower())
+        named = dict(found)
+        length = named.pop(b"content-length", None)
+        self._is_plain = (
+            (not named or named == _KEEP_ALIVE)
+            and length is not None
+            and bool(_LENGTH.fullmatch(length))
+            and len(found) == len(named) + 1
+            and version == b"1.1"
+            and reason is not None
+            and status not in (101, 204, 304)
+        )
+        if self._is_plain:
+            self.length = int(length)
+        else:
+            self._read([(name, value.rstrip(b" \t")) for name, value in found])
+
+    def _read(self, notable: list[tuple[bytes, bytes]]) -> None:
+        """Understand the fields that say more than what goes on as it is."""
+        names = {name for name, _ in notable}
+        lengths = [value for name, value in notable if name == b"content-length"]
+        codings = [value for name, value in notable if name == b"transfer-encoding"]
+        _check_framing(self.status, self.version, lengths, codings)
+        self.is_chunked = bool(codings)
+        self.length = int(lengths[0]) if lengths else None
+        self._options = options_of(value for name, value in notable if name == b"connection")
+        self.persists = self.version == b"1.1" and b"close" not in self._options
+        self.leads = not _PLACES.isdisjoint(names)
+
+    @cached_property
+    def fields(self) -> Fields:
+        """All of them, in their order."""
+        found = _FIELD.findall(self._raw, self._raw.index(b"\n") + 1)
+        return tuple((name, value.rstrip(b" \t")) for name, value in found)
 
     def lines(self, name: bytes) -> list[bytes]:
         """The values of all field lines with this name, which is in lower case."""
         return [value for field, value in self.fields if field.lower() == name]
 
     @cached_property
-    def is_interim(self) -> bool:
-        """Whether another answer comes after this one (RFC 9110 §15.2)."""
-        return self.status < 200
-
-    @cached_property
-    def is_bodiless(self) -> bool:
-        """Whether there is no body, whatever the fields say (RFC 9112 §6.3)."""
-        return self.status in (204, 304)
-
-    @cached_property
-    def is_chunked(self) -> bool:
-        """Whether the body comes in chunks."""
-        return bool(self.lines(b"transfer-encoding"))
-
-    @cached_property
-    def length(self) -> int | None:
-        """The length of the body in bytes, or that of the one that GET would have had."""
-        return next(map(int, self.lines(b"content-length")), None)
-
-    @cached_property
-    def persists(self) -> bool:
-        """Whether its connection goes on."""
-        options = b",".join(self.lines(b"connection")).lower().split(b",")
-        return self.version == b"1.1" and b"close" not in (option.strip() for option in options)
-
-    @cached_property
-    def leads(self) -> bool:
-        """Whether it names places."""
-        return any(name.lower() in _PLACES for name, _ in self.fields)
+    def end_to_end(self) -> Fields:
+        """The fields that go on, less those that frame the body."""
+        dropped = HOP_BY_HOP | self._options | {b"content-length"}
+        if self.is_bodiless:
+            dropped |= {b"trailer"}
+        return tuple(field for field in self.fields if field[0].lower() not in dropped)
 
     @cached_property
     def opening(self) -> bytes:
         """The answer's head to a client, as far as it is told its length: what is missing is
         ``Connection``, how a body without a length is framed, and the empty line.
         """
+        if self._is_plain:
+            return self._plain_opening()
         fields = self.end_to_end
         if self.length is not None and not self.is_bodiless:
             fields = (*fields, (b"Content-Length", b"%d" % self.length))
         return render(self.status, self.reason, fields).removesuffix(b"\r\n")
 
-    @cached_property
-    def end_to_end(self) -> Fields:
-        """The fields that go on, less those that frame the body."""
-        framing = (b"content-length", b"trailer") if self.is_bodiless else (b"content-length",)
-        return tuple(field for field in end_to_end(self.fields) if field[0].lower() not in framing)
+    def _plain_opening(self) -> bytes:
+        """The same where nothing but a line of ``Connection`` does not go on."""
+        raw = self._raw
+        start = raw.lower().find(b"\nconnection:") + 1
+        if not start:
+            return raw[:-2]
+        return raw[:start] + raw[raw.index(b"\n", start) + 1 : -2]
 
 
 # An answer that comes again and again differs by its date, if at all.
@@ -94,33 +133,23 @@ def read_head(raw: bytes) -> ResponseHead:
     match = _HEAD.fullmatch(raw)
     if match is None:
         raise Broken("its head is malformed")
-    lines = match["fields"].split(b"\r\n")[:-1]
-    fields = tuple(_split(line) for line in lines)
-    version = b"1." + match["minor"]
-    head = ResponseHead(int(match["status"]), match["reason"] or b"", version, fields)
-    _check_framing(head)
-    return head
+    minor, status, reason = match.groups()
+    return ResponseHead(raw, int(status), reason, b"1." + minor)
 
 
-def _split(line: bytes) -> tuple[bytes, bytes]:
-    name, _, value = line.partition(b":")
-    return name, value.strip(b" \t")
-
-
-def _check_framing(head: ResponseHead) -> None:
+def _check_framing(status: int, version: bytes, lengths: list[bytes], codings: list[bytes]) -> None:
     """One way to tell where the body ends, or none: two readers must not differ."""
-    lengths, codings = head.lines(b"content-length"), head.lines(b"transfer-encoding")
-    if lengths and codings:
-        raise Broken("it has both Content-Length and Transfer-Encoding")
+    if status == 101:
+        raise Broken("it switches protocols, which nobody has asked for")
     if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
         raise Broken("its Content-Length is not one number")
-    if codings and (
-        head.version == b"1.0" or [coding.lower() for coding in codings] != [b"chunked"]
-    ):
+    if not codings:
+        return
+    if lengths:
+        raise Broken("it has both Content-Length and Transfer-Encoding")
+    if version == b"1.0" or codings != [b"chunked"]:
         raise Broken("its Transfer-Encoding is not chunked, in HTTP/1.1")
-    if head.status == 101:
-        raise Broken("it switches protocols, which nobody has asked for")
-    if codings and (head.is_interim or head.status == 204):
+    if status < 200 or status == 204:
         raise Broken("it frames a body where there is none")
 
 

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 from twisted.web.http import datetimeToString
 
-from ..answers import Answer, Refusal, Relay
+from ..answers import Answer, Reason, Refusal, Relay, refuse
 from ..clients import peer_address
 from ..logs.access_log import entry_of
 from ..registry import Mode, Visitors
 from ..respond import Response, respond, respond_to
-from ..target import visible_path, without_authority
+from ..target import is_under_v2, visible_path, without_authority
 from ..web import wire
 from .awaited import Awaited
 from .credentials import Send
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from twisted.internet.interfaces import IHostnameResolver, IReactorTime
+    from twisted.python.failure import Failure
 
     from ..answers import Fields
     from ..check import Checked
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
 
 SWEEP_TIME = 0.1
 """How far apart late answers are looked for, in seconds."""
+
+_log = Logger()
 
 
 class Relaying(Service):
@@ -73,7 +77,7 @@ class Relaying(Service):
         self._own_tokens = OwnTokens(ask, clock)
         self._endpoint = Endpoint(ask, self._learn)
         self._gate = Gate(self._learn, self._own_tokens)
-        self._sweeping = LoopingCall(self._pool.sweep)
+        self._sweeping = LoopingCall(self._sweep)
         self._sweeping.clock = clock
         self._realm: str | None = None
         self._token_path = token_path(None)
@@ -113,6 +117,13 @@ class Relaying(Service):
         self._own_tokens.stop()
         self._pool.close()
 
+    def _sweep(self) -> None:
+        try:
+            self._pool.sweep()
+        except Exception:
+            # One request's fault must not let all others wait for ever.
+            _log.failure("a late answer could not be ended")
+
     # Who answers what.
 
     def recall(self, peer: str | None, is_secure: bool, raw: bytes) -> Head | None:
@@ -131,10 +142,7 @@ class Relaying(Service):
             rules = self._rules()
             if not rules.relays:
                 return None
-            if (
-                rules.challenges
-                and visible_path(without_authority(head.target)) == self._token_path
-            ):
+            if self.is_own(head.target):
                 return self._give_token(rules, head, peer, client)
             response = respond(rules, peer, head.method, head.target, head.lines)
             if not isinstance(response.answer, Relay):
@@ -142,6 +150,12 @@ class Relaying(Service):
             plan = self._plan(rules, head, response, response.answer, peer, client.is_secure)
             self._plans.keep((peer, client.is_secure), raw, plan)
         return Forward(plan, client, self._pool, self)
+
+    def is_own(self, target: bytes) -> bool:
+        """Whether a target is the token endpoint, whatever the rules say of it."""
+        return (
+            self._rules().challenges and visible_path(without_authority(target)) == self._token_path
+        )
 
     def _give_token(
         self, rules: RuleSet, head: Head, peer: str | None, client: Asking
@@ -216,6 +230,7 @@ class Relaying(Service):
         admission = self._gate.admit(plan.arrival)
         if isinstance(admission, Deferred):
             admission.addCallback(partial(self._admitted, forward))
+            admission.addErrback(partial(self._fail, forward))
         else:
             self._admitted(forward, admission)
 
@@ -231,6 +246,16 @@ class Relaying(Service):
             forward.go(admission)
         else:
             forward.answer(admission)
+
+    def _fail(self, forward: Forward, failure: Failure) -> None:
+        """A fault of ours: nobody else would ever answer."""
+        head, relay = forward.plan.head, forward.plan.relay
+        # The target alone: fields may hold credentials.
+        _log.failure(
+            "no relay of {method} {target}", failure, method=head.method, target=head.target
+        )
+        under_v2 = is_under_v2(relay.target)
+        forward.answer(refuse(500, "internal error", under_v2=under_v2, reason=Reason.INTERNAL))
 
     def _again(self, plan: Plan) -> Answer | Relay:
         """What a request comes to by what is known by now."""

@@ -23,7 +23,7 @@ from . import wire
 from .body import Body, TooLong, framing_of
 from .deadline import Deadline
 from .progress import taken
-from .strict import END, Head, read_head
+from .strict import END, Head, has_bare_lf, read_head
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,6 @@ LINGER_TIME = 5.0
 _EMPTY_LINES = re.compile(rb"(?:\r\n)*")
 # A line feed on its own is no line's end (RFC 9112 §2.2), and the other readers of a chain differ
 # about it. It can be told before the head is whole; waiting would only end in a timeout.
-_BARE_LF = re.compile(rb"(?<!\r)\n")
 _LINE_END = re.compile(rb"\r?\n")
 # What twisted.web must not see, for it is settled before.
 SETTLED = (b"connection", b"content-length", b"transfer-encoding", b"expect")
@@ -167,7 +166,7 @@ class Connection(HTTPChannel):
         searched, self._searched = self._searched, len(self._received)
         end = self._received.find(END, max(searched - len(END) + 1, 0))
         size = len(self._received) if end < 0 else end + len(END)
-        if _BARE_LF.search(self._received, searched, min(size, self._head_size)):
+        if has_bare_lf(self._received, searched, min(size, self._head_size)):
             raise Refusal(400, "lines must end with CR LF", Reason.LINE_END)
         if size > self._head_size or (size == self._head_size and end < 0):
             if self._received.find(b"\r\n", 0, self._head_size) < 0:

@@ -38,6 +38,9 @@ class Relays(Protocol):
     def exchange(self, head: Head, raw: bytes, peer: str | None, client: Asking) -> Exchange | None:
         """Who answers a request over time; None where the tree answers it at once."""
 
+    def is_own(self, target: bytes) -> bool:
+        """Whether a target is the token endpoint here, and no matter of the rules."""
+
 
 class ExchangeHost(Host, Protocol):
     """What such a connection belongs to."""
@@ -80,11 +83,27 @@ class Conversation(Connection):
         Connection.connectionMade(self)
 
     def dataReceived(self, data: bytes) -> None:
-        if self._framing is None or self._is_over:
+        if self._framing is not None and not self._is_over:
+            self._received += data
+            self._pass_body(self._framing)
+        elif not self._take_known(data):
             Connection.dataReceived(self, data)
-            return
-        self._received += data
-        self._pass_body(self._framing)
+
+    def _take_known(self, data: bytes) -> bool:
+        """Take a whole head that has come before: then all is well with it."""
+        relaying = self.site.relaying
+        if relaying is None or self._received or self._body is not None or not self._is_ready:
+            return False
+        head = relaying.recall(self._peer, self.is_secure, data)
+        if head is None:
+            return False
+        self._raw = data
+        self._head = head
+        self._is_idle = False
+        self._take_request(head)
+        if self._is_ready:
+            self._wait()
+        return True
 
     def _read_head(self, raw: bytes) -> Head:
         """Read a head, if it has not come before; raises `Refusal`."""

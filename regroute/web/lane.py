@@ -51,7 +51,7 @@ class Lane:
 
     def __init__(self, site: Site, reactor: Reactor) -> None:
         self.visitors: dict[int, Handler] = {}
-        self.memory = Memory(site.rules(), site.remember)
+        self.memory = Memory(site.rules(), site.remember, site.is_own)
         self.era = object()
         """Changes with the rules: what a connection has at hand is of one era."""
         self.is_recording = False
@@ -169,7 +169,7 @@ class Lane:
         if rules is not self.memory.rules:
             # Connections that stay silent must not keep what was remembered under the old ones.
             self.memory.forget()
-            self.memory = Memory(rules, self._site.remember)
+            self.memory = Memory(rules, self._site.remember, self._site.is_own)
             self.era = object()
         self.is_recording = self._site.is_recording()
 

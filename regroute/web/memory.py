@@ -48,11 +48,20 @@ class Served(NamedTuple):
 
 
 class Memory:
-    """Heads and their answers under one rule set, for each set of networks that a client is in."""
+    """Heads and their answers under one rule set, for each set of networks that a client is in.
 
-    def __init__(self, rules: RuleSet, remember: Callable[[Entry], Again]) -> None:
+    `is_own` says of a target that it is no matter of the rules.
+    """
+
+    def __init__(
+        self,
+        rules: RuleSet,
+        remember: Callable[[Entry], Again],
+        is_own: Callable[[bytes], bool],
+    ) -> None:
         self.rules = rules
         self._remember = remember
+        self._is_own = is_own
         self._by_peer: dict[str, dict[bytes, Served]] = {}
         self._by_networks: dict[frozenset[str], dict[bytes, Served]] = {}
         self.count = 0
@@ -76,7 +85,7 @@ class Memory:
             return None
         try:
             head = read_head(data)
-            if not _is_plain(head):
+            if not _is_plain(head) or self._is_own(head.target):
                 return None
             lines = _unsettled(head).lines
             response = respond(self.rules, peer, head.method, head.target, lines)

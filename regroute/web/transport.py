@@ -88,6 +88,8 @@ class SocketTransport:
         self._is_producer_paused = False
         self._probe: poll | None = None
         self.mask = EPOLLIN
+        self.is_secure = not isinstance(stream, Plain)
+        """Whether it speaks TLS."""
         self.is_patient = False
         """Whether what the peer has sent is read to its end when it takes nothing any more."""
 
@@ -178,8 +180,13 @@ class SocketTransport:
 
     def _uncork(self) -> None:
         self._is_corked = False
-        if self.connected:
+        if not self.connected:
+            return
+        # TLS may have something to say of its own.
+        if self._unsent or self.disconnecting or self._is_shutting or self.is_secure:
             self._flush()
+        else:
+            self._rewatch()
 
     # ITransport.
 
@@ -187,9 +194,21 @@ class SocketTransport:
         """Send bytes as soon as the kernel takes them."""
         if not self.connected or self._has_shut:
             return
-        self._unsent += data
+        if self._unsent or self._is_corked:
+            self._unsent += data
+        else:
+            self._unsent = data[self._send(data) :]
+            if not (self._unsent or self.stream.is_clogged):
+                return
         if not self._is_corked:
             self._flush()
+
+    def _send(self, data: bytes) -> int:
+        """How many bytes are sent at once, where none wait; `_flush` finds out why none are."""
+        try:
+            return self.stream.send(data)
+        except OSError:
+            return 0
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
         """Send pieces one after the other."""
@@ -227,11 +246,6 @@ class SocketTransport:
     def getHost(self) -> IPv4Address | IPv6Address:
         """Our own address."""
         return self._host
-
-    @property
-    def is_secure(self) -> bool:
-        """Whether it speaks TLS."""
-        return not isinstance(self.stream, Plain)
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         """Nothing: accepted sockets have it from the listening one."""

@@ -135,6 +135,10 @@ class Site(server.Site):
         connection.requestFactory = self.requestFactory
         return connection
 
+    def is_own(self, target: bytes) -> bool:
+        """Whether a target is no matter of the rules."""
+        return self.relaying is not None and self.relaying.is_own(target)
+
     def _record_again(self, entry: Entry) -> Again:
         """How to record an entry again; whoever writes lines may know a faster way."""
 
@@ -145,7 +149,9 @@ class Site(server.Site):
 
     def room(self) -> int:
         """How many more connections there may be."""
-        most = min(self.limits().connections or self._room, self._room)
+        # A client whose requests are relayed needs another one, to the registry.
+        fits = self._room // 2 if self.rules().relays else self._room
+        most = min(self.limits().connections or fits, fits)
         room = most - len(self.connections) - len(self.waiting)
         if room <= 0:
             self.is_awaited = True

@@ -186,10 +186,10 @@ def test_a_repository_that_is_under_a_prefix_already_stays() -> None:
         pytest.param(line(path="/\ud800"), Skip.NO_RECORD, id="a path that no request has"),
         pytest.param(line(host=["a"]), Skip.NO_RECORD, id="a list of hosts"),
         pytest.param(line(user_agent=1), Skip.NO_RECORD, id="a number for a user agent"),
-        pytest.param(line(status=400), Skip.MALFORMED, id="refused: malformed"),
-        pytest.param(line(status=408), Skip.MALFORMED, id="refused: too slow"),
-        pytest.param(line(status=414), Skip.MALFORMED, id="refused: a line too long"),
-        pytest.param(line(status=431), Skip.MALFORMED, id="refused: fields too long"),
+        pytest.param(line(status=400, rule=None), Skip.MALFORMED, id="refused: malformed"),
+        pytest.param(line(status=408, rule=None), Skip.MALFORMED, id="refused: too slow"),
+        pytest.param(line(status=414, rule=None), Skip.MALFORMED, id="refused: a line too long"),
+        pytest.param(line(status=431, rule=None), Skip.MALFORMED, id="refused: fields too long"),
     ],
 )
 def test_what_cannot_be_replayed_is_skipped_and_counted(unreadable: bytes, reason: Skip) -> None:
@@ -199,8 +199,14 @@ def test_what_cannot_be_replayed_is_skipped_and_counted(unreadable: bytes, reaso
 
 
 def test_a_refusal_for_what_the_log_does_tell_is_replayed() -> None:
-    replayed = replay([line(path="/v2/a//b", status=400)], OLD, NEW)
+    replayed = replay([line(path="/v2/a//b", status=400, rule=None)], OLD, NEW)
     assert (replayed.requests, replayed.changed, replayed.skipped) == (1, 0, {})
+
+
+def test_what_a_registry_refuses_by_way_of_a_relay_is_replayed() -> None:
+    """A rule has judged it; what is refused before has none."""
+    replayed = replay([line(status=400), line(status=414)], OLD, NEW)
+    assert (replayed.requests, replayed.changed, replayed.skipped) == (2, 2, {})
 
 
 def test_fields_that_no_rule_looks_at_need_not_be_there() -> None:

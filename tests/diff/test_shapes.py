@@ -33,6 +33,15 @@ def shapes(*rules: str, most: int = 10_000) -> Shapes:
         pytest.param(["{kind: api, to: k8s}"], [Shape(path="/v2/")]),
         pytest.param(["{kind: other, to: k8s}"], [Shape(path="/v2/_any"), Shape(path="/any")]),
         pytest.param(
+            ["{not: {repository: library/**}, to: k8s}", "{not: {repository: library/*}, to: k8s}"],
+            [
+                Shape(path="/v2/any/manifests/any"),
+                Shape(path="/v2/library/any/manifests/any"),
+                Shape(path="/v2/library/any/any/manifests/any"),
+            ],
+            id="one pattern within another",
+        ),
+        pytest.param(
             ["{host: A.example, to: k8s}"],
             [
                 Shape(host="a.example", path="/v2/any/manifests/any"),

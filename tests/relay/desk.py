@@ -101,6 +101,10 @@ class Desk:
         """Nothing is remembered."""
         return None
 
+    def is_own(self, target: bytes) -> bool:
+        """Nobody gets tokens here."""
+        return False
+
     def exchange(self, head: Head, raw: bytes, peer: str | None, client: Asking) -> Forward | None:
         """A relay, where the rules say so."""
         response = respond(self.rules, peer, head.method, head.target, head.lines)

@@ -1,7 +1,5 @@
 """Where references lead, as RFC 3986 says."""
 
-import re
-
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -84,7 +82,12 @@ def test_references_are_resolved_as_in_the_steps_of_the_rfc(
     naive = transform(Reference.of(ORIGIN + TARGET), part)
     rest = (naive.path or "/") + ("" if naive.query is None else f"?{naive.query}")
     rest += "" if naive.fragment is None else f"#{naive.fragment}"
-    origin = f"{naive.scheme}://{naive.authority}".lower()
-    # A path that begins with two slashes is an authority first, and may be none that is valid.
-    is_valid = re.fullmatch(r"https?://[a-z]+(\.[a-z]+)*\.?(:443)?", origin) is not None
-    assert found == Place(normal_origin(origin) if is_valid else origin, rest)
+    assert found == Place(normal_or_written(f"{naive.scheme}://{naive.authority}".lower()), rest)
+
+
+def normal_or_written(origin: str) -> str:
+    """A path that begins with two slashes is an authority first, and may be none that is valid."""
+    try:
+        return normal_origin(origin)
+    except ValueError:
+        return origin

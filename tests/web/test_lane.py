@@ -5,11 +5,12 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.interfaces import IHostnameResolver, IReadDescriptor
 from twisted.logger import capturedLogs
 from zope.interface.verify import verifyObject
 
 from regroute.config.schema import Limits
+from regroute.relay.service import Relaying
 from regroute.web import memory
 from regroute.web.connection import PROXY_IDLE_TIME
 from regroute.web.lane import BURST, SWEEP_TIME
@@ -109,6 +110,26 @@ def test_nothing_is_recorded_where_nobody_wants_it(bed: Laned) -> None:
     assert bed.entries == []
 
 
+def nobody() -> IHostnameResolver:
+    """No name is looked up."""
+    raise AssertionError
+
+
+def test_the_token_endpoint_is_no_matter_of_the_rules() -> None:
+    """A rule for everything would redirect there, and so would the lane."""
+    rules = rules_of(
+        "registries: {hub: {url: https://hub.example, mode: relay}}\n"
+        "rules: [{repository: a, to: hub}, {to: https://other.example}]"
+    )
+    with laned(rules) as bed:
+        bed.site.relaying = Relaying(
+            lambda: rules, lambda origins: None, nobody, bed.lane, bed.clock
+        )
+        talker = bed.connect(STRANGER).send(b"GET /token?scope=a:b HTTP/1.1\r\nHost: h\r\n\r\n")
+        talker.send(b"GET /tokens HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert [answer.status for answer in read_answers(talker.received)] == [400, 302]
+
+
 # What is remembered.
 
 
@@ -147,7 +168,9 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch, length: 
     monkeypatch.setattr(memory, "REMEMBERED", 50)
     monkeypatch.setattr(memory, "REMEMBERED_BYTES", 100_000)
     chance = random.Random(1)
-    remembered = Memory(SEED_RULES, lambda entry: lambda time, client, microseconds: None)
+    remembered = Memory(
+        SEED_RULES, lambda entry: lambda time, client, microseconds: None, lambda target: False
+    )
     most = (0, 0, 0)
     for _ in range(1000):
         peer = f"127.0.{chance.randrange(9)}.{chance.randrange(256)}"

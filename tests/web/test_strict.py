@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from regroute.answers import Refusal
-from regroute.web.strict import Head, read_head
+from regroute.web.strict import Head, has_bare_lf, read_head
 
 PLAIN = b"GET /v2/a/tags/list?n=1 HTTP/1.1\r\nHost: r.example:443\r\nAccept: */*\r\n\r\n"
 
@@ -279,3 +279,14 @@ def test_any_mixture_of_lines_is_refused_or_read_but_never_an_error(
     line: bytes, lines: list[bytes]
 ) -> None:
     check_read(b"\r\n".join([line, *lines]) + b"\r\n\r\n")
+
+
+@given(
+    data=st.lists(st.sampled_from([b"\r", b"\n", b"x"])).map(b"".join),
+    start=st.integers(0, 12),
+    end=st.integers(0, 12),
+)
+def test_a_bare_line_feed_is_found_as_by_looking_at_each(data: bytes, start: int, end: int) -> None:
+    """Also where the bytes before it have been looked at earlier."""
+    bare = [at for at in re.finditer(rb"\n", data) if data[: at.start()][-1:] != b"\r"]
+    assert has_bare_lf(data, start, end) is any(start <= at.start() < end for at in bare)

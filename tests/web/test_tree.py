@@ -5,9 +5,11 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.task import Clock
 
 from regroute.rules import RuleSet
 
+from ..making import checked, site_of
 from .memory import SEED, Client, rules_of
 
 HUB, K8S = "https://registry-1.docker.io", "https://k8s.gcr.io"
@@ -317,3 +319,24 @@ def test_no_field_is_repeated_in_an_answer(value: bytes) -> None:
     client = Client().send(b"\r\n".join(lines) + b"\r\n\r\n")
     assert b"evil" not in bytes(client.wire.written)
     assert {answer.status for answer in client.answers()} <= {302, 400}
+
+
+@pytest.mark.parametrize(
+    ("registry", "connections", "room"),
+    [
+        ("https://a.example", "auto", 100),
+        ("https://a.example", "30", 30),
+        ("{url: https://a.example, mode: relay}", "auto", 50),
+        ("{url: https://a.example, mode: relay}", "80", 50),
+        ("{url: https://a.example, mode: relay}", "30", 30),
+    ],
+)
+def test_a_relay_leaves_room_for_the_connection_to_its_registry(
+    registry: str, connections: str, room: int
+) -> None:
+    configuration = checked(
+        f"registries: {{a: {registry}}}\nrules: [{{to: a}}]\nlimits: {{connections: {connections}}}"
+    )
+    limits = configuration.config.limits
+    site = site_of(lambda: configuration.rules, Clock(), limits=limits, room=100)
+    assert site.room() == room
