@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from ..answers import Reason, refuse
 from ..target import is_under_v2
 from .credentials import Send
-from .passing import Passing, render_trailers
+from .passing import Passing, renamed, render_trailers
 from .response import render as render_head
 
 if TYPE_CHECKING:
@@ -165,7 +165,8 @@ class Forward:
     def interim(self, head: ResponseHead) -> None:
         """Tell the client what comes before the answer."""
         if self.plan.head.version == b"1.1":
-            self.client.send(render_head(head.status, head.reason, head.end_to_end))
+            fields = renamed(self.plan, head.end_to_end) if head.leads else head.end_to_end
+            self.client.send(render_head(head.status, head.reason, fields))
 
     def answered(self, head: ResponseHead) -> None:
         """Begin with the answer."""
