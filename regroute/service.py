@@ -140,6 +140,7 @@ class Serving(Service):
             lambda: self._reactor.nameResolver,
             self._lane,
             self._reactor,
+            self._site.count,
         )
 
     def prepare(self, checked: Checked) -> None:

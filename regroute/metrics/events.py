@@ -35,6 +35,13 @@ class Event(Enum):
     DRAIN = ("limits_hit", "drain")
     """A connection that is not done when the daemon stops."""
 
+    UPSTREAM = ("upstream_connections",)
+    """A connection to a registry has begun; counted back when it ends."""
+    UPSTREAM_FAILED = ("upstream_failures", "failure")
+    UPSTREAM_LATE = ("upstream_failures", "timeout")
+    UPSTREAM_FULL = ("upstream_failures", "connections")
+    """There are as many connections to a registry as there may be, and none gets free."""
+
     LINE_LOST = ("access_log_lines_lost",)
 
 

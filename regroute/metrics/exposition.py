@@ -176,7 +176,7 @@ def _request_metrics(totals: _Totals) -> Iterator[Metric]:
     buckets.append(("+Inf", float(count + totals.value(BUCKETS, ""))))
     yield HistogramMetricFamily(
         "regroute_request_seconds",
-        "How long a request took, from its whole head until its answer was ready.",
+        "How long a request took, from its whole head until its answer was ready or relayed.",
         buckets,
         totals.value(MICROSECONDS) / _MICRO,
     )
@@ -210,6 +210,17 @@ def _event_metrics(totals: _Totals) -> Iterator[Metric]:
             refusals[cause] if isinstance(cause, Reason) else events[cause] for cause in causes
         )
     yield _counter("regroute_limits_hit", "How often a limit was hit.", ["limit"], limits)
+    yield GaugeMetricFamily(
+        "regroute_upstream_connections",
+        "Connections to registries that are open.",
+        events[Event.UPSTREAM],
+    )
+    yield _counter(
+        "regroute_upstream_failures",
+        "Relayed requests without an answer, or without its end.",
+        ["reason"],
+        of("upstream_failures"),
+    )
     yield _counter(
         "regroute_access_log_lines_lost",
         "Lines of the access log that could not be written.",

@@ -26,7 +26,7 @@ MICROSECONDS = "request_microseconds"
 # Nearly all requests take less microseconds than that: a look-up in a table is faster.
 _SHORT = 1_000
 
-_GAUGES = (Event.CONNECTION,)
+_GAUGES = (Event.CONNECTION, Event.UPSTREAM)
 
 
 class Tally:

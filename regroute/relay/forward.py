@@ -6,12 +6,10 @@ from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
-from twisted.logger import Logger
-
 from ..answers import Reason, refuse
 from ..target import is_under_v2
 from .credentials import Send
-from .passing import Passing, render_trailers
+from .passing import Passing, renamed, render_trailers
 from .response import render as render_head
 
 if TYPE_CHECKING:
@@ -28,8 +26,6 @@ LEFT = 499
 """The status in the log of a request whose client has left before its answer."""
 
 _NOTHING = Send()
-
-_log = Logger()
 
 
 class Connections(Protocol):
@@ -59,6 +55,9 @@ class Office(Protocol):
 
     def record(self, forward: Forward, status: int) -> None:
         """Record the registry's answer, as far as it has been sent."""
+
+    def trouble(self, forward: Forward, why: Unreachable) -> None:
+        """Tell of an answer that has not come, or not to its end."""
 
 
 class Forward:
@@ -166,7 +165,8 @@ class Forward:
     def interim(self, head: ResponseHead) -> None:
         """Tell the client what comes before the answer."""
         if self.plan.head.version == b"1.1":
-            self.client.send(render_head(head.status, head.reason, head.end_to_end))
+            fields = renamed(self.plan, head.end_to_end) if head.leads else head.end_to_end
+            self.client.send(render_head(head.status, head.reason, fields))
 
     def answered(self, head: ResponseHead) -> None:
         """Begin with the answer."""
@@ -227,13 +227,7 @@ class Forward:
             self._has_tried_again = True
             self._acquire()
             return
-        relay = self.plan.relay
-        _log.warn(
-            "{registry} ({origin}): {why}",
-            registry=relay.registry,
-            origin=relay.to.origin,
-            why=why.message,
-        )
+        self._office.trouble(self, why)
         if self._has_begun:
             self._break_off()
         else:

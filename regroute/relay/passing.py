@@ -46,7 +46,7 @@ class Passing:
         self._is_read = False  # the body is read, to be said in other words
         self._is_held = False  # until it is whole
         if fields is None and head.leads:
-            self._fields = _renamed(plan, head.end_to_end)
+            self._fields = renamed(plan, head.end_to_end)
         if plan.names.may_want_body and self._wants_body():
             self._is_read = self._is_held = True
         else:
@@ -139,7 +139,7 @@ class Passing:
         self._content = [opening + connection + b"\r\n", changed]
 
 
-def _renamed(plan: Plan, fields: Fields) -> Fields:
+def renamed(plan: Plan, fields: Fields) -> Fields:
     """The fields with the front's names in them."""
     names = plan.names
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from ..metrics.events import Event, uncounted
 from ..registry import Terms
 from .ask import Unreachable
 from .connect import Connecting, Place
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IHostnameResolver, IReactorTime
 
+    from ..metrics.events import Count
     from ..web.transport import Poller, SocketTransport
 
 KEEP_TIME = 60.0
@@ -60,11 +62,16 @@ class Pool:
     """Gives out connections; `sweep` is to be called now and then."""
 
     def __init__(
-        self, resolver: Callable[[], IHostnameResolver], poller: Poller, clock: IReactorTime
+        self,
+        resolver: Callable[[], IHostnameResolver],
+        poller: Poller,
+        clock: IReactorTime,
+        count: Count = uncounted,
     ) -> None:
         self._resolver = resolver
         self._poller = poller
         self._clock = clock
+        self._count = count
         self._places: dict[Place, _Place] = {}
 
     @property
@@ -106,6 +113,7 @@ class Pool:
                 self._clock.seconds,
             )
             place.busy[upstream] = terms.idle
+            self._count(Event.UPSTREAM)
             transport.is_patient = True
             self._poller.enter(transport)
             transport.start(upstream, b"")
@@ -151,6 +159,7 @@ class Pool:
 
     def _forget(self, where: Place, place: _Place, upstream: Upstream) -> None:
         """A connection has ended."""
+        self._count(Event.UPSTREAM, -1)
         place.busy.pop(upstream, None)
         if upstream in place.idle:
             place.idle.remove(upstream)

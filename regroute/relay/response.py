@@ -58,10 +58,11 @@ class ResponseHead:
         self.is_bodiless = status in (204, 304)
         """Whether there is no body, whatever the fields say (RFC 9112 §6.3)."""
         self._raw = raw
-        found = _NOTABLE.findall(raw.lower())
+        lower = raw.lower()
+        found = _NOTABLE.findall(lower)
         named = dict(found)
         length = named.pop(b"content-length", None)
-        self._is_plain = (
+        if (
             (not named or named == _KEEP_ALIVE)
             and length is not None
             and bool(_LENGTH.fullmatch(length))
@@ -69,9 +70,12 @@ class ResponseHead:
             and version == b"1.1"
             and reason is not None
             and status not in (101, 204, 304)
-        )
-        if self._is_plain:
+        ):
+            # All but a line of ``Connection`` goes on as it is.
             self.length = int(length)
+            start = lower.find(b"\nconnection:") + 1
+            end = raw.index(b"\n", start) + 1 if start else 0
+            self.opening = raw[:start] + raw[end:-2]
         else:
             self._read([(name, value.rstrip(b" \t")) for name, value in found])
 
@@ -110,20 +114,10 @@ class ResponseHead:
         """The answer's head to a client, as far as it is told its length: what is missing is
         ``Connection``, how a body without a length is framed, and the empty line.
         """
-        if self._is_plain:
-            return self._plain_opening()
         fields = self.end_to_end
         if self.length is not None and not self.is_bodiless:
             fields = (*fields, (b"Content-Length", b"%d" % self.length))
         return render(self.status, self.reason, fields).removesuffix(b"\r\n")
-
-    def _plain_opening(self) -> bytes:
-        """The same where nothing but a line of ``Connection`` does not go on."""
-        raw = self._raw
-        start = raw.lower().find(b"\nconnection:") + 1
-        if not start:
-            return raw[:-2]
-        return raw[:start] + raw[raw.index(b"\n", start) + 1 : -2]
 
 
 # An answer that comes again and again differs by its date, if at all.

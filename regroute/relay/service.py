@@ -31,6 +31,7 @@ from .plan import Plan, Plans
 from .pool import Pool
 from .questions import Questions
 from .request import forwarded_of
+from .troubles import Troubles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,11 +42,13 @@ if TYPE_CHECKING:
     from ..answers import Fields
     from ..check import Checked
     from ..logs.access_log import Again, Entry
+    from ..metrics.events import Count
     from ..networks.spans import Address
     from ..rules import RuleSet
     from ..web.exchange import Asking, Exchange
     from ..web.strict import Head
     from ..web.transport import Poller
+    from .ask import Unreachable
     from .response import ResponseHead
 
 SWEEP_TIME = 0.1
@@ -68,10 +71,12 @@ class Relaying(Service):
         resolver: Callable[[], IHostnameResolver],
         poller: Poller,
         clock: IReactorTime,
+        count: Count,
     ) -> None:
         self._rules = rules
         self._clock = clock
-        self._pool = Pool(resolver, poller, clock)
+        self._pool = Pool(resolver, poller, clock, count)
+        self._troubles = Troubles(count, clock)
         ask = Questions(self._pool).ask
         self._learn = Learn(ask, clock, tell_open)
         self._own_tokens = OwnTokens(ask, clock)
@@ -96,6 +101,7 @@ class Relaying(Service):
             token.login,
         )
         self._names = Names.of(each for listener in checked.certificates for each in listener)
+        self._troubles.forget()
         self._learn.follow(
             registry
             for registry in checked.rules.registries
@@ -311,6 +317,10 @@ class Relaying(Service):
             entry = entry._replace(status=status, location=shown[1], size=shown[2])
             plan.shown, plan.again = shown, client.remember(entry)
         self._record(plan.again, plan.response.client, forward.began)
+
+    def trouble(self, forward: Forward, why: Unreachable) -> None:
+        """Tell of an answer that has not come, or not to its end."""
+        self._troubles.tell(forward.plan.relay.to, why)
 
     def _record(self, again: Again, client: Address | None, began: float) -> None:
         again(self._clock.seconds(), client, int((perf_counter() - began) * 1e6))

@@ -29,12 +29,13 @@ class Authority:
     _root: x509.Certificate
     _key: ec.EllipticCurvePrivateKey
 
-    def issue(self, name: str) -> Certificate:
-        """A certificate for one host name."""
+    def issue(self, name: str, *others: str) -> Certificate:
+        """A certificate for a host name, and for others if there are."""
         key = _new_key()
+        names = [x509.DNSName(each) for each in (name, *others)]
         certificate = (
             _unsigned(name, self._root.subject, key.public_key())
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .sign(self._key, hashes.SHA256())

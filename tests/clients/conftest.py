@@ -1,27 +1,75 @@
-"""What the tests here stand on: two registries with an image each, and clients at two addresses."""
+"""What the tests here stand on: registries with images, fronts, and clients at two addresses."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from ..processes import missing
-from . import registries
-from .authority import Authority, new_authority
+from ..processes import Daemon, missing
+from . import registries, upstreams, ways
+from .authority import Authority, Certificate, new_authority
 from .bed import Machine, bed, impossible
-from .images import build
+from .front import TWISTD, Front, regroute
+from .images import Image, build
 from .programs import PROGRAMS, Place, Program
 from .registries import Stock, registry
+from .upstreams import UPSTREAMS, Estate, Upstream
+from .ways import DIRECT, WAYS, Way
 
+FRONTS = [
+    *(way.host for way in WAYS),
+    *(f"{name}.front.test" for name in ("one", "mirror", "team", "crew")),
+]
 ADDRESSES = {
     "front": "10.0.0.1",
     "docker": "10.0.0.2",
     "k8s": "10.0.0.3",
+    "upstreams": "10.0.0.4",
+    "fronts": "10.0.0.5",
     "office": "192.168.0.1",
     "elsewhere": "10.9.0.2",
 }
-NAMES = {"front": "front", "registry-1.docker.io": "docker", "k8s.gcr.io": "k8s"}
+NAMES = {
+    "front": "front",
+    "registry-1.docker.io": "docker",
+    "k8s.gcr.io": "k8s",
+    **{host: "upstreams" for upstream in UPSTREAMS for host in upstream.hosts},
+    **dict.fromkeys(FRONTS, "fronts"),
+}
+
+Fronts = Callable[[Way, Upstream], Front]
+
+
+@dataclass(frozen=True)
+class Serve:
+    """Runs fronts on a machine until the stack is left, one regroute for each port."""
+
+    machine: Machine
+    certificate: Certificate
+    directory: Path
+    stack: ExitStack
+    running: dict[int, Daemon] = field(default_factory=dict)
+
+    def __call__(self, front: Front, rules: str) -> Front:
+        """The front, by a regroute with these rules unless there is one at its port already."""
+        if front.port not in self.running:
+            directory = self.directory / f"front-{front.port}"
+            serving = regroute([front], self.certificate, self.machine, directory, rules)
+            self.running[front.port] = self.stack.enter_context(serving)
+        return front
+
+    def positions(self) -> dict[int, int]:
+        """Where each log ends now."""
+        return {port: each.stderr.stat().st_size for port, each in self.running.items()}
+
+    def log(self, since: Mapping[int, int]) -> str:
+        """What all of them have logged since then, but for requests."""
+        return "".join(
+            each.stderr.read_text()[since.get(port, 0) :] for port, each in self.running.items()
+        )
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +122,60 @@ def k8s_gcr_io(
         yield Stock(running, image)
 
 
+@pytest.fixture(scope="session")
+def estate(machines: dict[str, Machine], authority: Authority, workspace: Path) -> Iterator[Estate]:
+    """A registry of every kind of auth."""
+    with upstreams.estate(machines["upstreams"], authority, workspace / "upstreams") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def images(estate: Estate, workspace: Path) -> dict[Upstream, Image]:
+    """An image in each of them."""
+    built = {}
+    for upstream in UPSTREAMS:
+        image = build(upstream.repository, "1", workspace / upstream.label)
+        estate.put(image, upstream, image.reference)
+        built[upstream] = image
+    return built
+
+
+@pytest.fixture(scope="session")
+def serve(
+    machines: dict[str, Machine], authority: Authority, estate: Estate, workspace: Path
+) -> Iterator[Serve]:
+    """Runs a regroute for each port of the machine for fronts, from when one is asked for."""
+    if not TWISTD.exists():
+        pytest.skip(f"{TWISTD} is missing: install regroute beside the Python that runs the tests")
+    with ExitStack() as stack:
+        yield Serve(machines["fronts"], authority.issue(*FRONTS), workspace, stack)
+
+
+@pytest.fixture(autouse=True)
+def told(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What the fronts log while a test runs that uses them is shown when it fails."""
+    if "serve" not in request.fixturenames:
+        yield
+        return
+    serve: Serve = request.getfixturevalue("serve")
+    since = serve.positions()
+    yield
+    print(serve.log(since))
+
+
+@pytest.fixture(scope="session")
+def fronts(serve: Serve, authority: Authority, workspace: Path) -> Fronts:
+    """Finds the front that leads to a registry by a way."""
+
+    def find(way: Way, upstream: Upstream) -> Front:
+        front = way.front(upstream)
+        if way == DIRECT:
+            return front
+        return serve(front, ways.configuration(upstream, authority.certificate, workspace))
+
+    return find
+
+
 @pytest.fixture
 def room(workspace: Path) -> Iterator[Path]:
     """An empty directory for one client, so that no pull finds what an earlier one left."""
@@ -91,6 +193,14 @@ def office(machines: dict[str, Machine], authority: Authority, room: Path) -> Pl
 def elsewhere(machines: dict[str, Machine], authority: Authority, room: Path) -> Place:
     """A client's place at an address that no rule names."""
     return Place(machines["elsewhere"], authority.certificate, room)
+
+
+@pytest.fixture
+def afresh(elsewhere: Place) -> Place:
+    """The place `elsewhere` once more, with a storage that holds nothing."""
+    directory = elsewhere.directory / "afresh"
+    directory.mkdir()
+    return Place(elsewhere.machine, elsewhere.authority, directory)
 
 
 @pytest.fixture

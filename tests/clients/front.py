@@ -14,7 +14,7 @@ from .bed import Machine
 TWISTD = Path(sys.executable).with_name("twistd")
 
 # The names are what the access log calls them.
-_RULES = """\
+RULES = """\
 rules:
   - name: office
     client: 192.168.0.1
@@ -36,8 +36,10 @@ class Front:
     def host(self) -> str:
         """What image references begin with.
 
-        The port is always there: docker and podman take a first part without a dot or a port for
-        the name of somebody at Docker Hub."""
+        docker and podman take a first part without a dot or a port for the name of somebody at
+        Docker Hub, so it has a port where a full name does not need one."""
+        if (self.port, self.secure) == (443, True) and "." in self.name:
+            return self.name
         return f"{self.name}:{self.port}"
 
     @property
@@ -51,17 +53,25 @@ class Front:
 
 @contextmanager
 def regroute(
-    fronts: Sequence[Front], certificate: Certificate, machine: Machine, directory: Path
+    fronts: Sequence[Front],
+    certificate: Certificate,
+    machine: Machine,
+    directory: Path,
+    rules: str = RULES,
 ) -> Iterator[Daemon]:
-    """regroute on the machine, at each of these fronts, until the block ends."""
+    """regroute on the machine, at each of these fronts, until the block ends.
+
+    `rules` is the rest of its configuration; files in it are relative to the directory."""
     directory.mkdir()
     file = directory / "rules.yaml"
-    listeners = (_listener(front, certificate) for front in fronts)
-    file.write_text(f"listen:\n{''.join(listeners)}{_RULES}")
+    # Fronts of several names may share a port.
+    ports = {front.port: front for front in fronts}
+    listeners = (_listener(front, certificate) for front in ports.values())
+    file.write_text(f"listen:\n{''.join(listeners)}{rules}")
     command = [str(TWISTD), "-n", "--pidfile=", "regroute", "--config", str(file)]
 
     def ready() -> bool:
-        return all(machine.answers(front.port) for front in fronts)
+        return all(machine.answers(port) for port in ports)
 
     with daemon("regroute", machine.command(*command), directory, ready, os.environ) as running:
         yield running

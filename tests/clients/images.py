@@ -38,7 +38,7 @@ def build(repository: str, tag: str, layout: Path) -> Image:
             "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
             "os": "linux",
             "config": {"Cmd": ["/layer-1"]},
-            "rootfs": {"type": "layers", "diff_ids": [_digest(layer) for layer in layers]},
+            "rootfs": {"type": "layers", "diff_ids": [digest_of(layer) for layer in layers]},
         }
     )
     packed = [gzip.compress(layer, mtime=0) for layer in layers]
@@ -54,8 +54,8 @@ def build(repository: str, tag: str, layout: Path) -> Image:
     described["annotations"] = {"org.opencontainers.image.ref.name": tag}
     (layout / "oci-layout").write_bytes(_json({"imageLayoutVersion": "1.0.0"}))
     (layout / "index.json").write_bytes(_json({"schemaVersion": 2, "manifests": [described]}))
-    blobs = tuple(_digest(blob) for blob in (config, *packed))
-    return Image(repository, tag, layout, _digest(manifest), blobs)
+    blobs = tuple(digest_of(blob) for blob in (config, *packed))
+    return Image(repository, tag, layout, digest_of(manifest), blobs)
 
 
 def _layer(image: str, number: int) -> bytes:
@@ -72,7 +72,7 @@ def _layer(image: str, number: int) -> bytes:
 
 def _store(layout: Path, kind: str, content: bytes) -> dict[str, Any]:
     """Put a blob into the layout; the descriptor that refers to it."""
-    algorithm, _, value = _digest(content).partition(":")
+    algorithm, _, value = digest_of(content).partition(":")
     directory = layout / "blobs" / algorithm
     directory.mkdir(parents=True, exist_ok=True)
     (directory / value).write_bytes(content)
@@ -83,7 +83,7 @@ def _store(layout: Path, kind: str, content: bytes) -> dict[str, Any]:
     }
 
 
-def _digest(content: bytes) -> str:
+def digest_of(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 

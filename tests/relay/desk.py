@@ -66,6 +66,9 @@ class Office:
         self.entries.append((head.method, head.target, answer.status, len(body)))
         client.finish(persists=persists)
 
+    def trouble(self, forward: Forward, why: Unreachable) -> None:
+        """The client is told."""
+
     def record(self, forward: Forward, status: int) -> None:
         """Write it down."""
         head = forward.plan.head

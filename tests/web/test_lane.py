@@ -10,6 +10,7 @@ from twisted.logger import capturedLogs
 from zope.interface.verify import verifyObject
 
 from regroute.config.schema import Limits
+from regroute.metrics.events import uncounted
 from regroute.relay.service import Relaying
 from regroute.web import memory
 from regroute.web.connection import PROXY_IDLE_TIME
@@ -123,7 +124,7 @@ def test_the_token_endpoint_is_no_matter_of_the_rules() -> None:
     )
     with laned(rules) as bed:
         bed.site.relaying = Relaying(
-            lambda: rules, lambda origins: None, nobody, bed.lane, bed.clock
+            lambda: rules, lambda origins: None, nobody, bed.lane, bed.clock, uncounted
         )
         talker = bed.connect(STRANGER).send(b"GET /token?scope=a:b HTTP/1.1\r\nHost: h\r\n\r\n")
         talker.send(b"GET /tokens HTTP/1.1\r\nHost: h\r\n\r\n")
