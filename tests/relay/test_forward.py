@@ -273,7 +273,11 @@ ANSWERS: dict[str, tuple[bytes, list[bytes], bytes, bool]] = {
     ),
     "with what comes before it": (
         GET,
-        [CONTINUE, b"HTTP/1.1 103 Early\r\nConnection: x\r\nX: 1\r\nLink: <https://r.example/a>\r\n\r\n" + ONE],
+        [
+            CONTINUE,
+            b"HTTP/1.1 103 Early\r\nConnection: x\r\nX: 1\r\nLink: <https://r.example/a>\r\n\r\n"
+            + ONE,
+        ],
         CONTINUE + b"HTTP/1.1 103 Early\r\nLink: </a>\r\n\r\n" + ONE,
         True,
     ),
