@@ -89,14 +89,16 @@ Behave: TypeAlias = Callable[[Visit], None]
 class Registry:
     """Behaves to everyone who connects as it is told; each has a thread of its own."""
 
-    def __init__(self, behave: Behave, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, behave: Behave, context: ssl.SSLContext | None = None, *, port: int = 0
+    ) -> None:
         self.behave = behave
         self.accepted = 0
         self.failures: list[str] = []
         self._context = context
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
-        self._listening = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self._listening = socket.create_server(("127.0.0.1", port), backlog=512)
         self.port: int = self._listening.getsockname()[1]
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()

@@ -14,7 +14,11 @@ ELSEWHERE = "https://elsewhere.example"
 
 
 def configuration(
-    port: int, registries: Mapping[str, str], terms: str = "", more: str = "access_log: none"
+    port: int,
+    registries: Mapping[str, str],
+    terms: str = "",
+    more: str = "access_log: none",
+    listen: str = "",
 ) -> str:
     """One that relays ``/v2/NAME/…`` and ``/NAME/…`` to each registry, by names and URLs, and
     redirects the rest.
@@ -29,7 +33,7 @@ def configuration(
         for name in registries
     )
     return (
-        f"listen: [{{port: {port}}}]\n{more}\nregistries:\n{named}"
+        f"listen: [{{port: {port}}}{listen}]\n{more}\nregistries:\n{named}"
         f"rules:\n{rules}  - {{to: '{ELSEWHERE}'}}\n"
     )
 
@@ -40,10 +44,12 @@ def relaying(
     registries: Mapping[str, str],
     terms: str = "",
     more: str = "access_log: none",
+    listen: str = "",
 ) -> Iterator[Daemon]:
     """A daemon with such a configuration, in which nothing fails that should not."""
     port = free_port()
-    with launched(configuration(port, registries, terms, more), directory, port) as daemon:
+    text = configuration(port, registries, terms, more, listen)
+    with launched(text, directory, port) as daemon:
         yield daemon
         assert "Traceback" not in daemon.log(), daemon.log()
         assert "Unhandled" not in daemon.log(), daemon.log()
