@@ -8,7 +8,7 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone, Connection
 from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 
-from regroute.relay.upstream import Upstream
+from regroute.relay.upstream.connection import Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IProducer
 
     from regroute.registry import Terms
-    from regroute.relay.ask import Unreachable
-    from regroute.relay.connect import Place
+    from regroute.relay.upstream.ask import Unreachable
+    from regroute.relay.upstream.connect import Place
 
 
 class Waiter(Protocol):

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address
 from regroute.answers import Refusal, Relay
 from regroute.choose import choose
 from regroute.query import Query
-from regroute.relay.names import Names
+from regroute.relay.rewrite.names import Names
 
 from ..making import checked
 

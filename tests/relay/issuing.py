@@ -10,10 +10,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from regroute.answers import Answer
-from regroute.relay.ask import Question, Reply
-from regroute.relay.endpoint import Caller, Endpoint
-from regroute.relay.learn import Learn
-from regroute.relay.tokens import FrontToken, unwrap
+from regroute.relay.token.endpoint import Caller, Endpoint
+from regroute.relay.token.learn import Learn
+from regroute.relay.token.tokens import FrontToken, unwrap
+from regroute.relay.upstream.ask import Question, Reply
 
 from ..making import checked
 from .asking import (

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regroute.relay import bodies
+from regroute.relay.rewrite import bodies
 
 THERE, HERE = "library/foo", "foo"
 

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regroute.relay.names import Names
+from regroute.relay.rewrite.names import Names
 
 from .front import FRONT, RULES, names, relayed
 

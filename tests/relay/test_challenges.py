@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from regroute.relay.challenges import Challenge, parse_challenges
+from regroute.relay.token.challenges import Challenge, parse_challenges
 
 _BEARER = (("realm", "https://r.example/token"), ("service", "r.example"))
 

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 import pytest
 from twisted.internet.protocol import Protocol
 
-from regroute.relay.ask import Unreachable
-from regroute.relay.connect import STAGGER, Connecting, Place
+from regroute.relay.upstream.ask import Unreachable
+from regroute.relay.upstream.connect import STAGGER, Connecting, Place
 from regroute.web.transport import SocketTransport
 
 from ..ports import free_port

@@ -13,8 +13,8 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from regroute.relay.ask import Unreachable
-from regroute.relay.connect import Connecting, Place
+from regroute.relay.upstream.ask import Unreachable
+from regroute.relay.upstream.connect import Connecting, Place
 from regroute.web.transport import SocketTransport
 
 from ..issuers import DAY, NOW, new_key, new_root, pem, pem_key

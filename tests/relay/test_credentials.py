@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from regroute.answers import Relay
 from regroute.oci import Kind, parse_path
 from regroute.registry import Account, Mode, Registry, Terms, Visitors
-from regroute.relay.challenges import parse_challenges
-from regroute.relay.credentials import (
+from regroute.relay.token.challenges import parse_challenges
+from regroute.relay.token.credentials import (
     Ours,
     Refused,
     Send,
@@ -27,9 +27,9 @@ from regroute.relay.credentials import (
     challenge,
     contradicted,
 )
-from regroute.relay.demand import Basic, Bearer, Demand, Open, Unusable
-from regroute.relay.scope import parse_scopes
-from regroute.relay.tokens import wrap, wrap_refresh
+from regroute.relay.token.demand import Basic, Bearer, Demand, Open, Unusable
+from regroute.relay.token.scope import parse_scopes
+from regroute.relay.token.tokens import wrap, wrap_refresh
 
 HUB, OTHER = "https://hub.example", "https://other.example"
 BEARER = Bearer("https://auth.example", "/token", "hub.example")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from regroute.relay.demand import Basic, Bearer, Demand, Open, Unusable, read_demand
+from regroute.relay.token.demand import Basic, Bearer, Demand, Open, Unusable, read_demand
 
 HTTPS, HTTP, PRIVATE = "https://r.example", "http://r.example", "https://10.0.0.5:5000"
 

@@ -9,9 +9,9 @@ import pytest
 from twisted.internet.defer import CancelledError
 
 from regroute.answers import Answer
-from regroute.relay.ask import Reply
-from regroute.relay.endpoint import LIFE, Caller
-from regroute.relay.tokens import FrontToken, unwrap
+from regroute.relay.token.endpoint import LIFE, Caller
+from regroute.relay.token.tokens import FrontToken, unwrap
+from regroute.relay.upstream.ask import Reply
 
 from .asking import BasicRegistry, TokenRegistry, authorization_of, basic_of, now
 from .issuing import (

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from regroute.answers import Reason, Refusal
 from regroute.registry import Account
-from regroute.relay.credentials import basic
-from regroute.relay.form import LONGEST_BODY, TokenRequest, read_request
-from regroute.relay.scope import parse_scopes
+from regroute.relay.token.credentials import basic
+from regroute.relay.token.form import LONGEST_BODY, TokenRequest, read_request
+from regroute.relay.token.scope import parse_scopes
 
 FORM = "application/x-www-form-urlencoded"
 PULL = parse_scopes(["repository:a/b:pull"])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from regroute.answers import Refusal
 from regroute.certificates import join
-from regroute.relay.front import Front, Names, token_path
+from regroute.relay.token.front import Front, Names, token_path
 
 from ..issuers import new_key, new_root
 

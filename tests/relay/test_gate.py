@@ -9,14 +9,14 @@ from twisted.internet.task import Clock
 from regroute.answers import Answer, Relay
 from regroute.oci import Kind
 from regroute.registry import Account, Mode, Registry, Terms, Visitors
-from regroute.relay.ask import Reply
-from regroute.relay.credentials import Send
-from regroute.relay.demand import Bearer, Open
-from regroute.relay.front import Front, Names
-from regroute.relay.gate import Arrival, Gate
-from regroute.relay.learn import Learn
-from regroute.relay.own_tokens import OwnTokens
-from regroute.relay.tokens import wrap
+from regroute.relay.token.credentials import Send
+from regroute.relay.token.demand import Bearer, Open
+from regroute.relay.token.front import Front, Names
+from regroute.relay.token.gate import Arrival, Gate
+from regroute.relay.token.learn import Learn
+from regroute.relay.token.own_tokens import OwnTokens
+from regroute.relay.token.tokens import wrap
+from regroute.relay.upstream.ask import Reply
 
 from .asking import BasicRegistry, TokenRegistry, World, now, open_registry
 

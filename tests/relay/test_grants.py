@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regroute.registry import Account, Registry
-from regroute.relay.ask import Reply, Unreachable
-from regroute.relay.demand import Bearer
-from regroute.relay.grants import Denied, Grant, read_grant, refresh_question, token_question
-from regroute.relay.scope import parse_scopes
+from regroute.relay.token.demand import Bearer
+from regroute.relay.token.grants import Denied, Grant, read_grant, refresh_question, token_question
+from regroute.relay.token.scope import parse_scopes
+from regroute.relay.upstream.ask import Reply, Unreachable
 
 HUB = Registry("hub", "https://hub.example")
 PLAIN = Bearer("https://auth.example", "/token", "hub & co")

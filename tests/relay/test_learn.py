@@ -7,15 +7,15 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 
 from regroute.registry import Mode, Registry, Terms
-from regroute.relay.ask import Question, Reply, Unreachable
-from regroute.relay.demand import Basic, Bearer, Open, Unusable
-from regroute.relay.learn import (
+from regroute.relay.token.demand import Basic, Bearer, Open, Unusable
+from regroute.relay.token.learn import (
     CONTRADICTION_TIME,
     FAILURE_TIME,
     FRESH_TIME,
     LOOK_TIME,
     Learn,
 )
+from regroute.relay.upstream.ask import Question, Reply, Unreachable
 
 from .asking import World, is_waiting, now, open_registry
 

@@ -3,9 +3,15 @@
 import pytest
 
 from regroute.answers import Reason
-from regroute.relay.ask import Question, Reply, Unreachable
-from regroute.relay.endpoint import LIFE
-from regroute.relay.tokens import FrontRefresh, FrontToken, unwrap, unwrap_refresh, wrap_refresh
+from regroute.relay.token.endpoint import LIFE
+from regroute.relay.token.tokens import (
+    FrontRefresh,
+    FrontToken,
+    unwrap,
+    unwrap_refresh,
+    wrap_refresh,
+)
+from regroute.relay.upstream.ask import Question, Reply, Unreachable
 
 from .asking import basic_of
 from .issuing import (

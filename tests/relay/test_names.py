@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from regroute.relay.names import Names
+from regroute.relay.rewrite.names import Names
 from regroute.target import visible_path
 
 from .front import FRONT, HUB, RULES, SHA256, names, relayed

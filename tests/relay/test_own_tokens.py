@@ -9,11 +9,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
 from regroute.registry import Account, Mode, Registry, Terms, Visitors
-from regroute.relay.ask import Question, Reply, Unreachable
-from regroute.relay.demand import Bearer
-from regroute.relay.grants import Denied
-from regroute.relay.own_tokens import COMPLAINT_TIME, FAILURE_TIME, MARGIN, MOST, OwnTokens
-from regroute.relay.scope import Scope, parse_scopes
+from regroute.relay.token.demand import Bearer
+from regroute.relay.token.grants import Denied
+from regroute.relay.token.own_tokens import COMPLAINT_TIME, FAILURE_TIME, MARGIN, MOST, OwnTokens
+from regroute.relay.token.scope import Scope, parse_scopes
+from regroute.relay.upstream.ask import Question, Reply, Unreachable
 
 from .asking import TokenRegistry, World, is_waiting, now
 

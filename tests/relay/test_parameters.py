@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regroute.relay.parameters import change, drop, values
+from regroute.relay.rewrite.parameters import change, drop, values
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regroute.registry import Terms
-from regroute.relay.ask import Unreachable
-from regroute.relay.connect import Place
-from regroute.relay.pool import KEEP_TIME, MOST_KEPT, Pool
-from regroute.relay.upstream import Upstream
+from regroute.relay.upstream.ask import Unreachable
+from regroute.relay.upstream.connect import Place
+from regroute.relay.upstream.connection import Upstream
+from regroute.relay.upstream.pool import KEEP_TIME, MOST_KEPT, Pool
 from regroute.web.transport import SocketTransport
 
 from ..ports import free_port

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regroute.relay.hops import end_to_end
-from regroute.relay.response import Broken, ResponseHead, read_head, render
+from regroute.relay.upstream.hops import end_to_end
+from regroute.relay.upstream.response import Broken, ResponseHead, read_head, render
 
 OK = b"HTTP/1.1 200 OK"
 LENGTH = b"Content-Length: 5"

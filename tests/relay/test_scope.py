@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from regroute.registry import Registry
-from regroute.relay.scope import Scope, here, parse_scopes, there
+from regroute.relay.token.scope import Scope, here, parse_scopes, there
 
 PLAIN = Registry("plain", "https://r.example")
 TEAM = Registry("team", "https://r.example", "team/a")

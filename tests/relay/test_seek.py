@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regroute.answers import Relay
-from regroute.relay.scope import parse_scopes
-from regroute.relay.seek import Asker, Barred, logins, seek
+from regroute.relay.token.scope import parse_scopes
+from regroute.relay.token.seek import Asker, Barred, logins, seek
 from regroute.respond import respond_to
 from regroute.rules import RuleSet
 

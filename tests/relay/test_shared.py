@@ -3,7 +3,7 @@
 import pytest
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 
-from regroute.relay.shared import Shared
+from regroute.relay.token.shared import Shared
 
 from .asking import is_waiting, now
 

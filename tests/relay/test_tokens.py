@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regroute.relay.tokens import (
+from regroute.relay.token.tokens import (
     LONGEST,
     FrontRefresh,
     FrontToken,

@@ -10,9 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
-from regroute.relay.ask import Unreachable
-from regroute.relay.response import LONGEST_HEAD
-from regroute.relay.upstream import MOST_INTERIM, Upstream
+from regroute.relay.upstream.ask import Unreachable
+from regroute.relay.upstream.connection import MOST_INTERIM, Upstream
+from regroute.relay.upstream.response import LONGEST_HEAD
 
 from .ends import Asked, End, Ends, new_end
 

@@ -22,16 +22,16 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
-from ..metrics.events import uncounted
-from ..web.streams import Encrypted, Plain, Stream
-from ..web.transport import SocketTransport, address_of
+from ...metrics.events import uncounted
+from ...web.streams import Encrypted, Plain, Stream
+from ...web.transport import SocketTransport, address_of
 from .ask import Unreachable
 from .origins import Origin, split_url
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-    from ..web.transport import Poller
+    from ...web.transport import Poller
 
 STAGGER = 0.25
 """How long one address is tried before the next one is too, in seconds (RFC 8305 §5)."""

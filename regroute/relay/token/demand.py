@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..upstream.origins import Origin, split_url
 from .challenges import Challenge, parse_challenges
-from .origins import Origin, split_url
 
 UNAUTHORIZED = 401
 _OK = range(200, 300)

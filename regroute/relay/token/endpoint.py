@@ -12,19 +12,19 @@ from dataclasses import dataclass, field, replace
 
 from twisted.internet.defer import Deferred
 
-from ..answers import Answer, Reason, Refusal, granted, refuse
-from ..networks.spans import Address
-from ..registry import Account, Registry
-from ..respond import Lines
-from ..rules import RuleSet
-from ..target import parse_target
-from .ask import Ask, Question, Unreachable
+from ...answers import Answer, Reason, Refusal, granted, refuse
+from ...networks.spans import Address
+from ...registry import Account, Registry
+from ...respond import Lines
+from ...rules import RuleSet
+from ...target import parse_target
+from ..upstream.ask import Ask, Question, Unreachable
+from ..upstream.origins import normal_origin
 from .credentials import basic
 from .demand import Basic, Bearer, Demand, Open, Unusable
 from .form import TokenRequest, read_request
 from .grants import USER_AGENT, Denied, Grant, read_grant, refresh_question, token_question
 from .learn import Learn
-from .origins import normal_origin
 from .scope import Scope
 from .seek import Asker, Barred, Sought, logins, seek
 from .tokens import unwrap_refresh, wrap, wrap_refresh

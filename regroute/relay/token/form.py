@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
-from ..answers import Reason, Refusal
-from ..registry import Account
-from ..target import parse_target
+from ...answers import Reason, Refusal
+from ...registry import Account
+from ...target import parse_target
 from .scope import Scope, parse_scopes
 
 LONGEST_BODY = 64 * 1024

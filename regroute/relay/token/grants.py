@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 
-from ..registry import Account, Registry
-from .ask import Question, Reply, Unreachable
+from ...registry import Account, Registry
+from ..upstream.ask import Question, Reply, Unreachable
 from .credentials import basic
 from .demand import Bearer
 from .scope import Scope

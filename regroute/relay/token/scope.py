@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from ..oci import LONGEST_REPOSITORY, REPOSITORY
-from ..registry import Registry
+from ...oci import LONGEST_REPOSITORY, REPOSITORY
+from ...registry import Registry
 
 _SCOPE = re.compile(
     r"(?P<type>[a-z0-9]+(?:[._-][a-z0-9]+)*)(?:\((?P<class>[a-z0-9]+(?:[._-][a-z0-9]+)*)\))?"

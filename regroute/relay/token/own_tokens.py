@@ -10,11 +10,11 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from ..registry import Account, Registry, Visitors
-from .ask import Ask, Unreachable
+from ...registry import Account, Registry, Visitors
+from ..upstream.ask import Ask, Unreachable
+from ..upstream.origins import normal_origin
 from .demand import Bearer
 from .grants import Denied, Grant, read_grant, token_question
-from .origins import normal_origin
 from .scope import Scope, there
 from .shared import Shared
 

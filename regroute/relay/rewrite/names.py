@@ -12,13 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..answers import Refusal, Relay, escaped
-from ..choose import target_at
-from ..oci import REPOSITORY, Asked, Kind, parse_path
-from ..registry import Registry
-from ..target import decoded, parse_target, visible_path
+from ...answers import Refusal, Relay, escaped
+from ...choose import target_at
+from ...oci import REPOSITORY, Asked, Kind, parse_path
+from ...registry import Registry
+from ...target import decoded, parse_target, visible_path
+from ..upstream.origins import normal_origin
 from . import bodies, parameters
-from .origins import normal_origin
 from .references import Place, is_absolute, resolve
 
 _CATALOG = "/v2/_catalog"

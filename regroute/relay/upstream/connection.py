@@ -9,10 +9,10 @@ from twisted.internet.interfaces import IProducer, IPushProducer
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from zope.interface import implementer
 
-from ..answers import Refusal
-from ..web.framing import UntilClose
-from ..web.hosting import StreamTransport
-from ..web.strict import END
+from ...answers import Refusal
+from ...web.framing import UntilClose
+from ...web.hosting import StreamTransport
+from ...web.strict import END
 from .ask import Unreachable
 from .response import LONGEST_HEAD, Broken, framing_of, read_head
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from twisted.python.failure import Failure
 
-    from ..answers import Fields
-    from ..web.framing import Framing
+    from ...answers import Fields
+    from ...web.framing import Framing
     from .response import ResponseHead
 
 _BEGINNING = b"HTTP/1."

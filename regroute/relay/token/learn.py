@@ -12,11 +12,11 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..registry import Mode, Registry
-from .ask import Ask, Question, Unreachable
+from ...registry import Mode, Registry
+from ..upstream.ask import Ask, Question, Unreachable
+from ..upstream.origins import normal_origin
 from .demand import UNAUTHORIZED, Basic, Bearer, Demand, Open, Unusable, read_demand
 from .grants import USER_AGENT
-from .origins import normal_origin
 from .shared import Shared
 
 FRESH_TIME = 300.0

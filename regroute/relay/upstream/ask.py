@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from twisted.internet.defer import Deferred
 
-from ..registry import Registry
+from ...registry import Registry
 
 LONGEST_REPLY = 64 * 1024
 """How long a body may be that answers a question, in bytes; who asks need not read on."""

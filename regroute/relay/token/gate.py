@@ -7,9 +7,9 @@ from typing import NamedTuple, TypeAlias
 
 from twisted.internet.defer import Deferred
 
-from ..answers import Answer, Refusal, Relay, refuse
-from ..registry import Visitors
-from .ask import Unreachable
+from ...answers import Answer, Refusal, Relay, refuse
+from ...registry import Visitors
+from ..upstream.ask import Unreachable
 from .credentials import (
     INVALID,
     Ours,

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Set
 from functools import cached_property, lru_cache
 
-from ..answers import Fields
-from ..web.framing import Chunked, Counted, Framing, UntilClose
+from ...answers import Fields
+from ...web.framing import Chunked, Counted, Framing, UntilClose
 from .hops import HOP_BY_HOP, options_of
 
 LONGEST_HEAD = 32 * 1024

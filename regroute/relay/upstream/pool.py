@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from ..metrics.events import Event, uncounted
-from ..registry import Terms
+from ...metrics.events import Event, uncounted
+from ...registry import Terms
 from .ask import Unreachable
 from .connect import Connecting, Place
-from .upstream import Upstream
+from .connection import Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted.internet.interfaces import IHostnameResolver, IReactorTime
 
-    from ..metrics.events import Count
-    from ..web.transport import Poller, SocketTransport
+    from ...metrics.events import Count
+    from ...web.transport import Poller, SocketTransport
 
 KEEP_TIME = 60.0
 """How long a connection is kept without a request, in seconds."""

@@ -1,8 +1,8 @@
 """The request that goes to a registry, from the one that has come."""
 
-from ..answers import Fields, Relay
-from ..networks.spans import Address
-from ..web.strict import Head
+from ...answers import Fields, Relay
+from ...networks.spans import Address
+from ...web.strict import Head
 from .hops import end_to_end
 
 VIA = b"1.1 regroute"

@@ -11,10 +11,10 @@ from .connect import Place
 from .request import authority, render
 
 if TYPE_CHECKING:
-    from ..answers import Fields
+    from ...answers import Fields
+    from .connection import Upstream
     from .pool import Pool
     from .response import ResponseHead
-    from .upstream import Upstream
 
 
 class Questions:

@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 from cryptography import x509
 
-from ..answers import Reason, Refusal
-from ..certificates import Certificate
-from ..target import Target, parse_host, visible_path
+from ...answers import Reason, Refusal
+from ...certificates import Certificate
+from ...target import Target, parse_host, visible_path
 
 DEFAULT_PATH = "/token"
 
