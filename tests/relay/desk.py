@@ -16,7 +16,7 @@ from regroute.web import wire
 
 from ..making import Books, site_of
 from ..web.memory import Client, Turns, rules_of
-from .ends import End, Ends
+from .upstream.ends import End, Ends
 
 if TYPE_CHECKING:
     from regroute.answers import Answer, Fields

@@ -19,7 +19,7 @@ from regroute.web.connection import LINGER_TIME
 from ..making import HEAD_SIZE, IDLE_TIME
 from ..web.answers import read_answers
 from .desk import Desk
-from .ends import End
+from .upstream.ends import End
 
 PATH = b"/v2/a/manifests/1"
 GET = b"GET %b HTTP/1.1\r\nHost: front.example\r\n\r\n" % PATH

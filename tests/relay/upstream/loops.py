@@ -18,8 +18,8 @@ from zope.interface import implementer
 
 from regroute.web.transport import Handler
 
-from ..web.lanes import DELIVERY, UNSENT
-from ..web.memory import Turns
+from ...web.lanes import DELIVERY, UNSENT
+from ...web.memory import Turns
 
 PATIENCE = 10.0
 """How long the kernel may take to move what it has, in seconds."""

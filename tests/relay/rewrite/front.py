@@ -7,7 +7,7 @@ from regroute.choose import choose
 from regroute.query import Query
 from regroute.relay.rewrite.names import Names
 
-from ..making import checked
+from ...making import checked
 
 SHA256 = "sha256:" + "0123456789abcdef" * 4
 FRONT = "http://front.example:10000"

@@ -13,7 +13,7 @@ from regroute.relay.token.seek import Asker, Barred, logins, seek
 from regroute.respond import respond_to
 from regroute.rules import RuleSet
 
-from ..making import checked
+from ...making import checked
 
 ME = Asker(IPv4Address("192.0.2.1"), b"front.example", "docker/20")
 OFFICE = ME._replace(client=IPv4Address("10.0.0.1"))

@@ -11,7 +11,7 @@ from regroute.answers import Refusal
 from regroute.certificates import join
 from regroute.relay.token.front import Front, Names, token_path
 
-from ..issuers import new_key, new_root
+from ...issuers import new_key, new_root
 
 NAMES = Names(("registry.example", "10.0.0.1", "[2001:db8::1]"), (".apps.example",))
 

@@ -17,8 +17,8 @@ from regroute.relay.upstream.connection import Upstream
 from regroute.relay.upstream.pool import KEEP_TIME, MOST_KEPT, Pool
 from regroute.web.transport import SocketTransport
 
-from ..ports import free_port
-from ..web.lanes import descriptors
+from ...ports import free_port
+from ...web.lanes import descriptors
 from .ends import Asked
 from .loops import Loop, Resolver, deliver
 

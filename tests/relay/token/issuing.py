@@ -15,7 +15,7 @@ from regroute.relay.token.learn import Learn
 from regroute.relay.token.tokens import FrontToken, unwrap
 from regroute.relay.upstream.ask import Question, Reply
 
-from ..making import checked
+from ...making import checked
 from .asking import (
     FORM,
     BasicRegistry,

@@ -17,9 +17,9 @@ from regroute.relay.upstream.ask import Unreachable
 from regroute.relay.upstream.connect import Connecting, Place
 from regroute.web.transport import SocketTransport
 
-from ..issuers import DAY, NOW, new_key, new_root, pem, pem_key
-from ..ports import free_port
-from ..web.lanes import descriptors
+from ...issuers import DAY, NOW, new_key, new_root, pem, pem_key
+from ...ports import free_port
+from ...web.lanes import descriptors
 from .loops import Loop, Resolver, deliver
 
 HERE, NAME = "127.0.0.2", "registry.example"

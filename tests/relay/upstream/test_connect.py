@@ -11,8 +11,8 @@ from regroute.relay.upstream.ask import Unreachable
 from regroute.relay.upstream.connect import STAGGER, Connecting, Place
 from regroute.web.transport import SocketTransport
 
-from ..ports import free_port
-from ..web.lanes import descriptors
+from ...ports import free_port
+from ...web.lanes import descriptors
 from .loops import BlackHole, Loop, Resolver
 
 HERE, THERE, NOBODY, NOWHERE = "127.0.0.2", "127.0.0.3", "127.0.0.4", "255.255.255.255"
