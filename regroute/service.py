@@ -133,11 +133,12 @@ class Serving(Service):
         if self._lane is None:
             return None
         from .relay.service import Relaying
+        from .relay.upstream.lookups import Lookups
 
         return Relaying(
             self._site.rules,
             self._tell_open,
-            lambda: self._reactor.nameResolver,
+            Lookups(self._reactor),
             self._lane,
             self._reactor,
             self._site.count,

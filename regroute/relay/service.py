@@ -68,7 +68,7 @@ class Relaying(Service):
         self,
         rules: Callable[[], RuleSet],
         tell_open: Callable[[frozenset[str]], object],
-        resolver: Callable[[], IHostnameResolver],
+        resolver: IHostnameResolver,
         poller: Poller,
         clock: IReactorTime,
         count: Count,

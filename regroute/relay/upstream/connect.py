@@ -90,7 +90,7 @@ class Connecting:
         self._poller = poller
         self._clock = clock
         self._addresses: deque[InetAddress] = deque()
-        self._is_resolving = False
+        self._resolution: IHostResolution | None = None  # while it is under way
         self._attempts: list[_Attempt] = []
         self._trouble = "it has no address"
         self._next: IDelayedCall | None = None
@@ -103,7 +103,6 @@ class Connecting:
         try:
             version = ip_address(host).version
         except ValueError:
-            self._is_resolving = True
             self._resolver.resolveHostName(self, host, port)
             return
         kind = IPv4Address if version == 4 else IPv6Address
@@ -114,6 +113,7 @@ class Connecting:
 
     def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:  # noqa: N803  # the interface's name
         """It has begun."""
+        self._resolution = resolutionInProgress
 
     def addressResolved(self, address: IAddress) -> None:
         """One address more."""
@@ -122,7 +122,7 @@ class Connecting:
 
     def resolutionComplete(self) -> None:
         """These are all."""
-        self._is_resolving = False
+        self._resolution = None
         if not self._is_over:
             self._begin()
 
@@ -172,7 +172,8 @@ class Connecting:
         self._connected(transport)
 
     def _time_out(self) -> None:
-        what = "it has no address yet" if self._is_resolving else "it does not answer"
+        is_resolving = self._resolution is not None
+        what = "it has no address yet" if is_resolving else "it does not answer"
         self._fail(Unreachable(504, f"{what}: connecting takes too long"))
 
     def _fail(self, why: Unreachable) -> None:
@@ -187,6 +188,9 @@ class Connecting:
 
     def _stop(self) -> None:
         self._is_over = True
+        if self._resolution is not None:
+            self._resolution.cancel()
+            self._resolution = None
         for timer in (self._late, self._next):
             if timer is not None and timer.active():
                 timer.cancel()

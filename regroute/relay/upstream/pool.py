@@ -12,8 +12,6 @@ from .connect import Connecting, Place
 from .connection import Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from twisted.internet.interfaces import IHostnameResolver, IReactorTime
 
     from ...metrics.events import Count
@@ -63,7 +61,7 @@ class Pool:
 
     def __init__(
         self,
-        resolver: Callable[[], IHostnameResolver],
+        resolver: IHostnameResolver,
         poller: Poller,
         clock: IReactorTime,
         count: Count = uncounted,
@@ -125,7 +123,7 @@ class Pool:
             waiter.failed(why, is_stale=False)
 
         connecting = Connecting(
-            where, terms.connect, connected, failed, self._resolver(), self._poller, self._clock
+            where, terms.connect, connected, failed, self._resolver, self._poller, self._clock
         )
         place.connecting[waiter] = connecting
         connecting.start()

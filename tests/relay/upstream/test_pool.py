@@ -93,7 +93,7 @@ class Bed:
     def __init__(self, stack: ExitStack) -> None:
         self.loop = Loop()
         self.registry = Registry(free_port())
-        self.pool = Pool(Resolver, self.loop, self.loop.clock)
+        self.pool = Pool(Resolver(), self.loop, self.loop.clock)
         self.where = Place(f"http://{HERE}:{self.registry.port}", None)
         stack.callback(self.registry.close)
 
