@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import cast
 
 import pytest
-from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.interfaces import IHostnameResolver, IReadDescriptor
 from twisted.logger import capturedLogs
 from zope.interface.verify import verifyObject
 
