@@ -14,7 +14,7 @@ from .results import Latency, Memory, Results, Sample
 from .running import Failed, Running, Starter
 from .servers import NGINX, Server
 from .tools import Tools
-from .workloads import RELAY, TARGET, WORKLOADS, Setting, Workload
+from .workloads import RELAY_PATHS, TARGET, WORKLOADS, Setting, Workload
 
 PACED = ("keepalive", "tls", "relay", "beside")
 """The workloads whose latency is measured."""
@@ -78,7 +78,8 @@ class Measuring:
 
     def _round(self, number: int, setting: Setting) -> None:
         rules = setting.rules()
-        warming = RELAY if setting.relays else WORKLOADS[1]
+        # What is remembered of paths is remembered before it is measured.
+        warming = RELAY_PATHS if setting.relays else WORKLOADS[1]
         with ExitStack() as stack:
             started: list[Running] = []
             for server in self._servers(setting):

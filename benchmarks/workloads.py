@@ -48,6 +48,7 @@ class Workload:
 
 _relayed = partial(Workload, relays=True, target=MANIFEST, goal=2.0)
 RELAY = _relayed("relay", "relayed manifest")
+RELAY_PATHS = _relayed("relay-paths", "relayed manifest, 500 paths", targets=500)
 BESIDE = Workload("beside", "redirect beside relays", relays=True, beside=1000)
 
 WORKLOADS = (
@@ -58,7 +59,7 @@ WORKLOADS = (
     Workload("tls-new", "TLS new connection", tls=True, is_new=True),
     Workload("tls-resumed", "TLS resumed", tls=True, is_new=True, resumes=True, once=True),
     RELAY,
-    _relayed("relay-paths", "relayed manifest, 500 paths", targets=500),
+    RELAY_PATHS,
     _relayed("relay-tls", "relayed manifest, TLS", tls=True),
     _relayed("relay-sealed", "relayed manifest, TLS twice", tls=True, target=SEALED_MANIFEST),
     _relayed("blob", "relayed blob", is_blob=True, target=BLOB),

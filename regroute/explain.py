@@ -8,7 +8,7 @@ from .answers import Answer, Reason, Relay
 from .check import Checked
 from .networks.spans import Address
 from .registry import Mode
-from .relay.front import token_path
+from .relay.token.front import token_path
 from .respond import respond_to
 from .rules import Rule
 from .target import visible_path, without_authority

@@ -132,14 +132,13 @@ class Serving(Service):
         """Who relays: its connections are the lane's to watch."""
         if self._lane is None:
             return None
-        from .relay.lookups import Lookups
         from .relay.service import Relaying
+        from .relay.upstream.lookups import Lookups
 
-        lookups = Lookups(self._reactor)
         return Relaying(
             self._site.rules,
             self._tell_open,
-            lambda: lookups,
+            Lookups(self._reactor),
             self._lane,
             self._reactor,
             self._site.count,

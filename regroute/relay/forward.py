@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..answers import Reason, refuse
 from ..target import is_under_v2
-from .credentials import Send
 from .passing import Passing, renamed, render_trailers
-from .response import render as render_head
+from .token.credentials import Send
+from .upstream.response import render as render_head
 
 if TYPE_CHECKING:
     from ..answers import Answer, Fields, Refusal
     from ..registry import Terms
     from ..web.exchange import Asking
-    from .ask import Unreachable
-    from .connect import Place
     from .plan import Plan
-    from .response import ResponseHead
-    from .upstream import Upstream
+    from .upstream.ask import Unreachable
+    from .upstream.connect import Place
+    from .upstream.connection import Upstream
+    from .upstream.response import ResponseHead
 
 LEFT = 499
 """The status in the log of a request whose client has left before its answer."""

@@ -9,15 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..web.strict import FRAMING_FIELDS
-from . import bodies
-from .hops import end_to_end
-from .names import DIGESTS
-from .response import render
+from .rewrite import bodies
+from .rewrite.names import DIGESTS
+from .upstream.hops import end_to_end
+from .upstream.response import render
 
 if TYPE_CHECKING:
     from ..answers import Fields
     from .plan import Plan
-    from .response import ResponseHead
+    from .upstream.response import ResponseHead
 
 SMALL = 64 * 1024
 """Up to how many bytes an answer is sent whole or not at all."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from .connect import Place
-from .credentials import Send, Verdict, admit
-from .gate import Arrival
-from .names import Names
-from .request import is_looping, render, upstream_fields
+from .rewrite.names import Names
+from .token.credentials import Send, Verdict, admit
+from .token.gate import Arrival
+from .upstream.connect import Place
+from .upstream.request import is_looping, render, upstream_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ..networks.spans import Address
     from ..respond import Response
     from ..web.strict import Head
-    from .demand import Demand
-    from .front import Front
+    from .token.demand import Demand
+    from .token.front import Front
 
 _SAFE = (b"GET", b"HEAD", b"OPTIONS")
 

@@ -20,18 +20,18 @@ from ..respond import Response, respond, respond_to
 from ..target import is_under_v2, visible_path, without_authority
 from ..web import wire
 from .awaited import Awaited
-from .credentials import Send
-from .endpoint import Caller, Endpoint
 from .forward import Forward
-from .front import Front, Names, token_path
-from .gate import Gate
-from .learn import Learn
-from .own_tokens import OwnTokens
 from .plan import Plan, Plans
-from .pool import Pool
-from .questions import Questions
-from .request import forwarded_of
+from .token.credentials import Send
+from .token.endpoint import Caller, Endpoint
+from .token.front import Front, Names, token_path
+from .token.gate import Gate
+from .token.learn import Learn
+from .token.own_tokens import OwnTokens
 from .troubles import Troubles
+from .upstream.pool import Pool
+from .upstream.questions import Questions
+from .upstream.request import forwarded_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from ..web.exchange import Asking, Exchange
     from ..web.strict import Head
     from ..web.transport import Poller
-    from .ask import Unreachable
-    from .response import ResponseHead
+    from .upstream.ask import Unreachable
+    from .upstream.response import ResponseHead
 
 SWEEP_TIME = 0.1
 """How far apart late answers are looked for, in seconds."""
@@ -68,7 +68,7 @@ class Relaying(Service):
         self,
         rules: Callable[[], RuleSet],
         tell_open: Callable[[frozenset[str]], object],
-        resolver: Callable[[], IHostnameResolver],
+        resolver: IHostnameResolver,
         poller: Poller,
         clock: IReactorTime,
         count: Count,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ..metrics.events import Count
     from ..registry import Registry
-    from .ask import Unreachable
+    from .upstream.ask import Unreachable
 
 PAUSE = 10.0
 """How far apart lines about one registry are at least, in seconds: thousands may ask it."""

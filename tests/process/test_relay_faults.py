@@ -15,7 +15,7 @@ import pytest
 
 from ..issuers import DAY, NOW, new_key, new_root, pem, pem_key
 from ..ports import free_port
-from ..relay.loops import BlackHole
+from ..relay.upstream.loops import BlackHole
 from .daemon import PATIENCE, Daemon, eventually
 from .registries import MIB, Behave, Registry, Visit, answer_of, echo, registry
 from .relays import comes_to_have, descriptors, relaying

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ..ports import free_port
-from ..relay.loops import BlackHole
+from ..relay.upstream.loops import BlackHole
 from .daemon import PATIENCE, Daemon, eventually, launched
 from .registries import MIB, Registry, Visit, answer_of, echo, registry, stream
 from .relays import ELSEWHERE, comes_to_have, configuration, descriptors, relaying

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING
 from twisted.web.http import datetimeToString
 
 from regroute.answers import Relay
-from regroute.relay.credentials import Send
 from regroute.relay.forward import Forward
-from regroute.relay.front import Front
 from regroute.relay.plan import Plan
+from regroute.relay.token.credentials import Send
+from regroute.relay.token.front import Front
 from regroute.respond import respond
 from regroute.web import wire
 
 from ..making import Books, site_of
 from ..web.memory import Client, Turns, rules_of
-from .ends import End, Ends
+from .upstream.ends import End, Ends
 
 if TYPE_CHECKING:
     from regroute.answers import Answer, Fields
     from regroute.config.schema import Limits
     from regroute.logs.access_log import Entry
-    from regroute.relay.ask import Unreachable
-    from regroute.relay.response import ResponseHead
+    from regroute.relay.upstream.ask import Unreachable
+    from regroute.relay.upstream.response import ResponseHead
     from regroute.web.exchange import Asking
     from regroute.web.strict import Head
 

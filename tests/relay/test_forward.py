@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regroute.config.schema import Limits
-from regroute.relay.ask import Unreachable
 from regroute.relay.forward import LEFT
 from regroute.relay.passing import SMALL
-from regroute.relay.request import MOST_HOPS, VIA
+from regroute.relay.upstream.ask import Unreachable
+from regroute.relay.upstream.request import MOST_HOPS, VIA
 from regroute.web.connection import LINGER_TIME
 
 from ..making import HEAD_SIZE, IDLE_TIME
 from ..web.answers import read_answers
 from .desk import Desk
-from .ends import End
+from .upstream.ends import End
 
 PATH = b"/v2/a/manifests/1"
 GET = b"GET %b HTTP/1.1\r\nHost: front.example\r\n\r\n" % PATH
@@ -275,8 +275,8 @@ ANSWERS: dict[str, tuple[bytes, list[bytes], bytes, bool]] = {
         GET,
         [
             CONTINUE,
-            b"HTTP/1.1 103 Early\r\nConnection: x\r\nX: 1\r\nLink: <https://r.example/a>\r\n\r\n"
-            + ONE,
+            b"HTTP/1.1 103 Early\r\nConnection: x\r\nX: 1\r\n"
+            b"Link: <https://r.example/a>\r\n\r\n" + ONE,
         ],
         CONTINUE + b"HTTP/1.1 103 Early\r\nLink: </a>\r\n\r\n" + ONE,
         True,

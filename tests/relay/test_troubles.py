@@ -5,8 +5,8 @@ from twisted.internet.task import Clock
 
 from regroute.metrics.events import Event
 from regroute.registry import Registry
-from regroute.relay.ask import Unreachable
 from regroute.relay.troubles import PAUSE, Troubles
+from regroute.relay.upstream.ask import Unreachable
 
 A, B = Registry("a", "https://a.example"), Registry("b", "https://b.example")
 

@@ -1,0 +1,1 @@
+"""The registry's names in the front's."""
