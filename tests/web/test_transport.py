@@ -364,3 +364,46 @@ def test_a_producer_that_comes_too_late_is_stopped(wired: Wired) -> None:
     producer = implementer(IPushProducer)(Producer)()
     wired.transport.registerProducer(producer, True)
     assert producer.seen == ["stop"]
+
+
+# What a connection to a registry needs.
+
+
+@pytest.mark.parametrize("is_patient", [False, True])
+def test_who_is_patient_reads_what_the_peer_has_sent_before_it_closed(
+    wired: Wired, is_patient: bool
+) -> None:
+    """As a registry does that answers before a request is whole, and takes no more of it."""
+    wired.transport.is_patient = is_patient
+    wired.near.send(b"an early answer")
+    wired.near.close()
+    for _ in range(3):
+        wired.transport.write(b"x" * 1000)
+    for _ in range(3):
+        wired.turn()
+    end = "read lost" if isinstance(wired.protocol, Half) else ConnectionDone
+    expected = [b"an early answer", end] if is_patient else [ConnectionLost]
+    assert wired.protocol.seen == ["made", *expected]
+
+
+def test_it_is_quiet_until_something_comes_that_nobody_is_told(wired: Wired) -> None:
+    assert wired.transport.is_quiet()
+    wired.near.send(b"x")
+    wired.turn()
+    assert wired.transport.is_quiet()
+    wired.near.send(b"y")
+    assert not wired.transport.is_quiet()
+    assert wired.protocol.seen == ["made", b"x"]
+
+
+@pytest.mark.parametrize("how", [socket.SHUT_WR, socket.SHUT_RDWR])
+def test_an_end_is_not_quiet(wired: Wired, how: int) -> None:
+    wired.near.shutdown(how)
+    assert not wired.transport.is_quiet()
+    wired.turn()
+    assert not wired.transport.is_quiet()
+
+
+def test_what_is_closed_is_not_quiet(wired: Wired) -> None:
+    wired.transport.abortConnection()
+    assert not wired.transport.is_quiet()
