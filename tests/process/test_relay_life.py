@@ -260,7 +260,9 @@ def test_a_worker_that_is_killed_takes_only_its_own_streams_along(
         assert 0 < sum(outcomes) < 20
         # What has been cut off has ended at the registry too.
         assert eventually(lambda: there.open <= sum(outcomes))
-        Stream(stack.enter_context(daemon.connect())).finish()
+        client = over(stack.enter_context(daemon.connect()))
+        client.request("GET", PATH)
+        assert len(client.getresponse().read()) == SIZE
 
 
 # Beside redirects.
