@@ -12,6 +12,7 @@ from zope.interface import implementer
 from ...answers import Refusal
 from ...web.framing import UntilClose
 from ...web.hosting import StreamTransport
+from ...web.progress import taken
 from ...web.strict import END
 from .ask import Unreachable
 from .response import LONGEST_HEAD, Broken, framing_of, read_head
@@ -97,6 +98,7 @@ class Upstream(TwistedProtocol):
         self._is_sent = True
         self._is_full = False  # it does not take the request so fast
         self._is_paused = False  # nobody takes its answer so fast
+        self._taken: int | None = None  # how much of a long request it had when last looked at
         self.since = clock()
         """When it was last heard or told something."""
 
@@ -116,6 +118,7 @@ class Upstream(TwistedProtocol):
         self._head = None
         self._interims = 0
         self._is_sent = False
+        self._taken = None
         self.since = self._clock()
         self.transport.write(head)
 
@@ -134,9 +137,16 @@ class Upstream(TwistedProtocol):
         self.transport.abortConnection()
 
     def is_late(self, patience: float) -> bool:
-        """Whether it has been waited for longer than `patience`, in seconds."""
+        """Whether it has been waited for longer than `patience`, in seconds, in vain."""
         waits = self._is_sent or self._is_full
-        return waits and not self._is_paused and self._clock() - self.since > patience
+        if not waits or self._is_paused or self._clock() - self.since <= patience:
+            return False
+        if self._taken is not None and (now := taken(self.transport)) > self._taken:
+            # It takes the request slowly: most of that may be the kernel's for minutes.
+            self._taken = now
+            self.since = self._clock()
+            return False
+        return True
 
     def give_up(self, why: Unreachable) -> None:
         """End an exchange, and the connection with it."""
@@ -148,6 +158,7 @@ class Upstream(TwistedProtocol):
     def pauseProducing(self) -> None:
         """The request is more than the connection takes."""
         self._is_full = True
+        self._taken = taken(self.transport)
         self.since = self._clock()
         if self._asker is not None:
             self._asker.hold_body()

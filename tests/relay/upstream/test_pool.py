@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +15,7 @@ from regroute.relay.upstream.ask import Unreachable
 from regroute.relay.upstream.connect import Place
 from regroute.relay.upstream.connection import Upstream
 from regroute.relay.upstream.pool import KEEP_TIME, MOST_KEPT, Pool
+from regroute.web.progress import taken
 from regroute.web.transport import SocketTransport
 
 from ...ports import free_port
@@ -24,6 +25,7 @@ from .loops import Loop, Resolver, deliver
 
 HERE = "127.0.0.2"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+MIB = 1 << 20
 FULL = "503 there are as many requests to it as there may be"
 
 
@@ -385,6 +387,40 @@ def test_a_late_answer_is_ended_and_its_connection_too(bed: Bed) -> None:
     assert waiter.failure == "504 it takes too long to answer"
     assert bed.has_ended(0)
     assert bed.pool.size == 0
+
+
+class Uploader(Waiter):
+    """Who has much to send, which is all on its way at once."""
+
+    def connected(self, upstream: Upstream) -> None:
+        """Send it."""
+        self.upstream = upstream
+        upstream.ask(b"PUT / HTTP/1.1\r\n\r\n", b"PUT", self)
+        upstream.write(bytes(32 * MIB))
+        upstream.sent()
+
+
+def test_a_registry_that_takes_a_long_request_slowly_has_its_time(bed: Bed) -> None:
+    """Most of it is in the kernel's hands, so that nothing seems to move here."""
+    uploader = Uploader(5.0, 1)
+    bed.pool.acquire(bed.where, uploader.terms, uploader)
+    bed.loop.settle()
+    (registry,) = bed.registry.accept()
+    upstream = uploader.upstream
+    assert upstream is not None
+    for _ in range(3):
+        before = taken(upstream.transport)
+        bed.pass_time(4.9)
+        while taken(upstream.transport) < before + MIB:
+            with suppress(BlockingIOError):
+                registry.recv(MIB)
+            bed.loop.turn(0.01)
+        bed.pass_time(0.2)
+        assert uploader.failure is None
+    bed.pass_time(5.1)
+    bed.pass_time(5.1)
+    assert uploader.failure == "504 it takes too long to answer"
+    assert bed.has_ended(0)
 
 
 # The end.
