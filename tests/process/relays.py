@@ -19,12 +19,13 @@ def configuration(
     terms: str = "",
     more: str = "access_log: none",
     listen: str = "",
+    challenge: str = "keep",
 ) -> str:
     """One that relays ``/v2/NAME/…`` and ``/NAME/…`` to each registry, by names and URLs, and
     redirects the rest.
     """
     named = "".join(
-        f"  {name}: {{url: '{url}', mode: relay, challenge: keep, {terms}}}\n"
+        f"  {name}: {{url: '{url}', mode: relay, challenge: {challenge}, {terms}}}\n"
         for name, url in registries.items()
     )
     rules = "".join(
@@ -45,10 +46,11 @@ def relaying(
     terms: str = "",
     more: str = "access_log: none",
     listen: str = "",
+    challenge: str = "keep",
 ) -> Iterator[Daemon]:
     """A daemon with such a configuration, in which nothing fails that should not."""
     port = free_port()
-    text = configuration(port, registries, terms, more, listen)
+    text = configuration(port, registries, terms, more, listen, challenge)
     with launched(text, directory, port) as daemon:
         yield daemon
         assert "Traceback" not in daemon.log(), daemon.log()

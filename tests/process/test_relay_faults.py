@@ -190,6 +190,35 @@ def test_no_answer_is_told_as_that_and_the_client_may_go_on(
     assert bed.settles()
 
 
+def test_who_cannot_be_asked_what_he_wants_gives_no_answer_either(tmp_path: Path) -> None:
+    """A registry is asked first what it asks for, unless its own challenge is to pass through."""
+    # To the question a redirect is an answer.
+    faults = [each for name, each in CLEAN.items() if name != "a redirect to itself"]
+    tables = {f"r{number}": each for number, each in enumerate(faults)}
+    with ExitStack() as stack:
+        there = {
+            name: stack.enter_context(registry(behave)) for name, (behave, _) in tables.items()
+        }
+        urls = {name: each.url for name, each in there.items()}
+        daemon = stack.enter_context(
+            relaying(tmp_path, urls, f"idle: {SILENCE:g}s", challenge="own")
+        )
+        daemon.ask("/")
+        before = descriptors(daemon.process.pid)
+        for name, (_, status) in tables.items():
+            answers = []
+            for method in ("GET", "PUT"):
+                with daemon.connect() as connected:
+                    client = over(connected)
+                    client.request(method, f"/v2/{name}/manifests/1", body=b"x")
+                    answer = client.getresponse()
+                    (error,) = json.loads(answer.read())["errors"]
+                    answers.append((answer.status, error["code"]))
+            assert answers == [(status, "UNAVAILABLE")] * 2, name
+        assert eventually(lambda: all(each.open == 0 for each in there.values()))
+        assert comes_to_have(daemon.process.pid, before)
+
+
 @pytest.mark.parametrize("behave", BROKEN.values(), ids=BROKEN)
 def test_an_answer_that_breaks_off_is_visibly_broken_off(bed: Bed, behave: Behave) -> None:
     """By a reset: neither its length nor a last chunk may say that it is whole."""
