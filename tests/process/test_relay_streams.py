@@ -75,9 +75,13 @@ def large() -> Iterator[Registry]:
         yield there
 
 
-@pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory, large: Registry) -> Iterator[Daemon]:
-    with relaying(tmp_path_factory.mktemp("streams"), {"r": large.url}) as daemon:
+@pytest.fixture(scope="module", params=["true", "false"], ids=["lane", "tree"])
+def daemon(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, large: Registry
+) -> Iterator[Daemon]:
+    """One whose clients have transports of the lane's, and one where they are Twisted's own."""
+    more = f"access_log: none\nlane: {request.param}"
+    with relaying(tmp_path_factory.mktemp("streams"), {"r": large.url}, more=more) as daemon:
         yield daemon
 
 
