@@ -143,8 +143,13 @@ class Conversation(Connection):
             exchange.end(())
         elif self._received:
             self._pass_body(self._framing)
-        if not (self._is_held or self._is_blocked or self._is_over):
-            # It may have been paused before its turn; who leaves now must be noticed.
+        # It may have been paused before its turn; who leaves now must be noticed.
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """Read on, unless more has come ahead than the next head, or nobody takes it."""
+        is_ahead = self._framing is None and len(self._received) > self._head_size
+        if not (is_ahead or self._is_held or self._is_blocked or self._is_over):
             self.transport.resumeProducing()
 
     def _pass_body(self, framing: Framing) -> None:
@@ -185,8 +190,7 @@ class Conversation(Connection):
         if self._framing is not None:
             self._deadline.set(self._idle_time)
             self._pass_body(self._framing)
-        if not (self._is_held or self._is_blocked or self._is_over):
-            self.transport.resumeProducing()
+        self._read_on()
 
     @property
     def may_persist(self) -> bool:
@@ -261,6 +265,5 @@ class Conversation(Connection):
             return
         self._is_blocked = False
         self._deadline.set(None if self._framing is None else self._idle_time)
-        if not self._is_held:
-            self.transport.resumeProducing()
+        self._read_on()
         self._exchange.resume()
