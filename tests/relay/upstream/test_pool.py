@@ -484,7 +484,8 @@ def test_whatever_happens_nobody_is_forgotten_and_bounds_hold(
                     bed.pool.leave(bed.where, waiter)
                 bed.loop.settle()
             assert bed.pool.size <= connections
-        for _ in range(4):
+        # Each may wait until the one before is late.
+        for _ in range(4 * (len(waiters) + 1)):
             bed.pass_time(2.0)
         for waiter in waiters:
             is_told = waiter.is_answered or waiter.failure is not None
