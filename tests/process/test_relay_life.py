@@ -8,8 +8,9 @@ import resource
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,22 @@ def test_a_stream_that_takes_too_long_is_cut_off_at_a_stop(tmp_path: Path, gate:
         assert daemon.status() == 0
         gate.go_on.set()
         assert gate.is_left.wait(PATIENCE)
+        assert eventually(lambda: there.open == 0)
+
+
+def test_a_lame_duck_relays_on(tmp_path: Path) -> None:
+    more = "access_log: none\nlimits: {lame_duck: 2s}"
+    with registry(echo) as there, relaying(tmp_path, {"r": there.url}, more=more) as daemon:
+        daemon.ask("/")
+        daemon.terminate()
+        began = time.monotonic()
+        statuses = set()
+        with suppress(OSError):
+            while True:
+                statuses.add(daemon.ask(PATH).status)
+        assert statuses == {200}
+        assert time.monotonic() - began > 1.5
+        assert daemon.status() == 0
         assert eventually(lambda: there.open == 0)
 
 
