@@ -91,6 +91,7 @@ class Upstream(TwistedProtocol):
         self._clock = clock
         self._asker: Asker | None = None
         self._received = b""
+        self._known: ResponseHead | None = None  # the last one that was read
         self._head: ResponseHead | None = None
         self._framing: Framing | None = None
         self._interims = 0
@@ -214,7 +215,7 @@ class Upstream(TwistedProtocol):
             if end > LONGEST_HEAD:
                 raise Broken("its head is too long")
             received = self._received
-            head = read_head(received[: end + len(END)])
+            head = self._read_head(received[: end + len(END)])
             self._received = received[end + len(END) :]
             if head.is_interim:
                 self._interims += 1
@@ -232,6 +233,13 @@ class Upstream(TwistedProtocol):
                 self._finish(asker, (), rest)
             elif rest:
                 self._take_content(asker, rest)
+
+    def _read_head(self, raw: bytes) -> ResponseHead:
+        """Read a head; one that comes again and again differs by its date, if at all."""
+        known = self._known
+        if known is None or known.raw != raw:
+            known = self._known = read_head(raw)
+        return known
 
     def _check_beginning(self, received: bytes) -> None:
         """Waiting for the rest of what cannot be a head would only end in a timeout."""

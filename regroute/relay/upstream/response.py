@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Set
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 from ...answers import Fields
 from ...web.framing import Chunked, Counted, Framing, UntilClose
@@ -57,7 +57,7 @@ class ResponseHead:
         """Whether another answer comes after this one (RFC 9110 §15.2)."""
         self.is_bodiless = status in (204, 304)
         """Whether there is no body, whatever the fields say (RFC 9112 §6.3)."""
-        self._raw = raw
+        self.raw = raw
         lower = raw.lower()
         found = _NOTABLE.findall(lower)
         named = dict(found)
@@ -94,7 +94,7 @@ class ResponseHead:
     @cached_property
     def fields(self) -> Fields:
         """All of them, in their order."""
-        found = _FIELD.findall(self._raw, self._raw.index(b"\n") + 1)
+        found = _FIELD.findall(self.raw, self.raw.index(b"\n") + 1)
         return tuple((name, value.rstrip(b" \t")) for name, value in found)
 
     def lines(self, name: bytes) -> list[bytes]:
@@ -120,8 +120,6 @@ class ResponseHead:
         return render(self.status, self.reason, fields).removesuffix(b"\r\n")
 
 
-# An answer that comes again and again differs by its date, if at all.
-@lru_cache(maxsize=256)
 def read_head(raw: bytes) -> ResponseHead:
     """Read a head, from its status line to its empty line; raises `Broken`."""
     match = _HEAD.fullmatch(raw)
