@@ -32,10 +32,16 @@ def respond(
         client = rules.clients.address(peer, lines)
     except Refusal as refusal:
         return Response(refused(refusal, under_v2=means_v2(target)), client=None)
+    return Response(respond_for(rules, client, method, target, lines), client)
+
+
+def respond_for(
+    rules: RuleSet, client: Address, method: bytes, target: bytes, lines: Lines
+) -> Answer | Relay:
+    """The same for a client that is known, with the other parts as `respond` has them."""
     host = next(iter(lines(b"host")), b"")
     user_agent = b", ".join(lines(b"user-agent")).decode("latin-1")
-    answer = respond_to(rules, client, method.decode("ascii"), target, host, user_agent)
-    return Response(answer, client)
+    return respond_to(rules, client, method.decode("ascii"), target, host, user_agent)
 
 
 def respond_to(

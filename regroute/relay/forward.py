@@ -68,7 +68,6 @@ class Forward:
     __slots__ = (
         "_has_begun",
         "_has_tried_again",
-        "_head",
         "_is_over",
         "_is_whole",
         "_office",
@@ -94,7 +93,6 @@ class Forward:
         self._is_whole = False  # the request has come to its end
         self._has_tried_again = False
         self._upstream: Upstream | None = None
-        self._head: ResponseHead | None = None
         self._passing: Passing | None = None
         self._has_begun = False  # the answer has been sent, in part
         self._is_over = False
@@ -170,7 +168,6 @@ class Forward:
 
     def answered(self, head: ResponseHead) -> None:
         """Begin with the answer."""
-        self._head = head
         if head.status == 401 and self._is_refused(head):
             return
         plan = self.plan

@@ -16,7 +16,7 @@ from ..answers import Answer, Reason, Refusal, Relay, refuse
 from ..clients import peer_address
 from ..logs.access_log import entry_of
 from ..registry import Mode, Visitors
-from ..respond import Response, respond, respond_to
+from ..respond import Response, respond, respond_for
 from ..target import is_under_v2, visible_path, without_authority
 from ..web import wire
 from .awaited import Awaited
@@ -218,10 +218,8 @@ class Relaying(Service):
     ) -> bool:
         """Whether a repository, by its name here, is at the registry of a relay."""
         assert response.client is not None
-        host = next(iter(head.lines(b"host")), b"")
-        user_agent = b", ".join(head.lines(b"user-agent")).decode("latin-1")
         target = f"/v2/{repository}/manifests/latest".encode("ascii")
-        found = respond_to(rules, response.client, "GET", target, host, user_agent)
+        found = respond_for(rules, response.client, b"GET", target, head.lines)
         return found.registry == relay.registry
 
     # What a forward asks for.
@@ -267,10 +265,7 @@ class Relaying(Service):
         """What a request comes to by what is known by now."""
         head, client = plan.head, plan.response.client
         assert client is not None
-        host = next(iter(head.lines(b"host")), b"")
-        user_agent = b", ".join(head.lines(b"user-agent")).decode("latin-1")
-        method = head.method.decode("ascii")
-        return respond_to(self._rules(), client, method, head.target, host, user_agent)
+        return respond_for(self._rules(), client, head.method, head.target, head.lines)
 
     def is_contradicted(self, forward: Forward, head: ResponseHead) -> bool:
         """Whether what a request carried was ours, and has not done."""
