@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from ..answers import Answer, Fields, Refusal
-    from ..web.exchange import Asking
 
 _log = Logger()
 
@@ -35,12 +34,10 @@ class Awaited:
         self,
         ask: Callable[[bytes], Deferred[Answer]],
         give: Callable[[Answer | None, float], None],
-        client: Asking,
     ) -> None:
         self._began = perf_counter()
         self._ask = ask
         self._give = give
-        self._client = client
         self._body = bytearray()
         self._answer: Deferred[Answer] | None = None
         self._is_over = False

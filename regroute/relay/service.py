@@ -184,7 +184,7 @@ class Relaying(Service):
                 return
             self._give(head, Response(answer, address), answer, client, began)
 
-        return Awaited(ask, give, client)
+        return Awaited(ask, give)
 
     def _plan(
         self,
@@ -196,9 +196,8 @@ class Relaying(Service):
         is_secure: bool,
     ) -> Plan:
         front = self._front(rules, head, peer, is_secure)
-        host = next(iter(head.lines(b"host")), b"")
         forwarded = (
-            forwarded_of(response.client, host, is_secure=is_secure)
+            forwarded_of(response.client, front.host, is_secure=is_secure)
             if relay.to.terms.forwarded
             else None
         )

@@ -58,7 +58,7 @@ class Desk:
                 client.send(head + answer.body)
                 client.finish(persists=persists)
 
-        return Awaited(ask, give, client)
+        return Awaited(ask, give)
 
     def _cancel(self) -> None:
         self.cancelled += 1
@@ -181,10 +181,7 @@ def test_it_is_over_once() -> None:
     def never(body: bytes) -> Deferred[Answer]:
         raise AssertionError("it is asked")
 
-    class Nobody:
-        """Nothing is asked of the client."""
-
-    awaited = Awaited(never, give, Nobody())  # type: ignore[arg-type]
+    awaited = Awaited(never, give)
     awaited.refuse(Refusal(400, "no", Reason.FRAMING))
     awaited.take(b"x")
     awaited.refuse(Refusal(400, "no", Reason.FRAMING))
