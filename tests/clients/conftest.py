@@ -1,5 +1,7 @@
 """What the tests here stand on: registries with images, fronts, and clients at two addresses."""
 
+import secrets
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -74,9 +76,15 @@ class Serve:
 
 @pytest.fixture(scope="session")
 def workspace(interruptible: None) -> Iterator[Path]:
-    """A directory with a path short enough for the sockets in it."""
-    with tempfile.TemporaryDirectory(prefix="regroute-") as directory:
-        yield Path(directory)
+    """A directory with a path short enough for the sockets in it.
+
+    podman takes the path of an image for its name too, so not every temporary name will do."""
+    directory = Path(tempfile.gettempdir(), f"regroute-{secrets.token_hex(4)}")
+    directory.mkdir(mode=0o700)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,5 @@
 """What was pulled is pushed by another name: clients ask the registry to mount its layers."""
 
-import re
-
 import pytest
 
 from ..processes import ProgramError
@@ -29,7 +27,7 @@ def test_a_copy_within_a_registry(
 
     with program.session(elsewhere, front, upstream.account) as session:
         if fails := PUSHES.get((RELAY.name, upstream.label, program.name)):
-            with pytest.raises(ProgramError, match=re.escape(fails.says)):
+            with pytest.raises(ProgramError, match=fails.says):
                 session.copy(image.reference, new)
             return
         copied = session.copy(image.reference, new)
