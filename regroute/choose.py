@@ -28,7 +28,7 @@ def choose(decision: Decision, known_open: Set[str] = _NONE) -> Answer | Relay:
         case To(status=status):
             registry = decision.candidates[0]
             if is_relayed(registry, query, known_open):
-                target = target_at(registry, query.target.sent, query.repository)
+                target = target_at(registry, query.target.asked, query.repository)
                 return Relay(registry, target, rule.name, query.asked.kind, query.repository)
             location = locate(registry, query)
             return redirect(location, status, rule=rule.name, registry=registry.name, kind=kind)

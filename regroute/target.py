@@ -32,6 +32,15 @@ class Target:
     host: str | None = None
 
     @property
+    def asked(self) -> bytes:
+        """What of `sent` a registry is to be asked for.
+
+        A request has no fragment (RFC 9112 §3.2). Some registries would take it for more of the
+        path or of the query, which no rule has seen.
+        """
+        return self.sent.partition(b"#")[0]
+
+    @property
     def under_v2(self) -> bool:
         """Whether this is a path of the registry API."""
         return is_under_v2(self.path)
@@ -39,7 +48,7 @@ class Target:
     @property
     def namespace(self) -> str | None:
         """The ``ns`` query parameter, by which containerd tells a mirror what registry it means."""
-        query = self.sent.partition(b"#")[0].partition(b"?")[2]
+        query = self.asked.partition(b"?")[2]
         pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
         return next((value for name, value in pairs if name == "ns"), None)
 

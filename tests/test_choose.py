@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regroute.answers import Answer
+from regroute.answers import Answer, Relay
 from regroute.choose import choose, locate
 from regroute.query import Query
 from regroute.registry import Registry
@@ -235,3 +235,30 @@ def test_only_what_is_answered_here_under_v2_has_the_api_version() -> None:
         for target in ["/v2/", "/ok", "/v2/_catalog", "/gone", "/v2/x/tags/list", "/nowhere"]
     }
     assert [target for target, has in has_version.items() if has] == ["/v2/", "/v2/_catalog"]
+
+
+RELAYED = checked("""
+registries:
+  a: {url: "https://registry.example/team", mode: relay}
+  b: {url: "https://registry.example", mode: relay}
+rules:
+  - {repository: "open/**", to: a}
+  - {path: [/, "/site/*"], to: b}
+""").rules
+
+
+@pytest.mark.parametrize(
+    ("asked", "url"),
+    [
+        ("/v2/open/x/manifests/1?a=b", "/v2/team/open/x/manifests/1?a=b"),
+        ("/v2/open/x/manifests/1#/../../../../shut/manifests/1", "/v2/team/open/x/manifests/1"),
+        ("/v2/open/x/tags/list?n=1#&last=x", "/v2/team/open/x/tags/list?n=1"),
+        ("/site/#/../../v2/shut/tags/list", "/site/"),
+        ("http://front.example#/v2/shut/tags/list", "/"),
+    ],
+)
+def test_a_registry_is_asked_for_no_more_than_the_rules_have_seen(asked: str, url: str) -> None:
+    """Some go on in a fragment as if it were the path or the query."""
+    answer = choose(RELAYED.decide(query(asked)))
+    assert isinstance(answer, Relay)
+    assert answer.url == f"https://registry.example{url}"

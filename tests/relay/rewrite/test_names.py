@@ -300,6 +300,8 @@ def test_a_redirect_leads_back_where_a_client_would_ask_the_same_again(
         (f"?mount={SHA256}&from=", [], ""),
         (f"?mount={SHA256}", [], f"?mount={SHA256}"),
         (f"?digest={SHA256}", [], f"?digest={SHA256}"),
+        # What some registries would read on as a part of the query.
+        (f"?x=1#&mount={SHA256}&from=bar", ["bar"], "?x=1"),
     ],
 )
 def test_a_mount_is_asked_for_where_both_repositories_are_at_the_registry(
