@@ -6,10 +6,11 @@ import os
 import socket
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import lru_cache
 from ipaddress import ip_address
+from itertools import zip_longest
 from select import EPOLLIN, EPOLLOUT
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
@@ -58,6 +59,15 @@ def _context(authorities: str | None) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def interleaved(addresses: Iterable[InetAddress]) -> list[InetAddress]:
+    """The addresses, both families in turn: of one that leads nowhere all may be (RFC 8305 §4)."""
+    families: dict[type[InetAddress], list[InetAddress]] = {}
+    for address in addresses:
+        families.setdefault(type(address), []).append(address)
+    turns = zip_longest(*families.values())
+    return [address for turn in turns for address in turn if address is not None]
 
 
 class Connected(Protocol):
@@ -123,6 +133,7 @@ class Connecting:
     def resolutionComplete(self) -> None:
         """These are all."""
         self._resolution = None
+        self._addresses = deque(interleaved(self._addresses))
         if not self._is_over:
             self._begin()
 

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.protocol import Protocol
 
 from regroute.relay.upstream.ask import Unreachable
-from regroute.relay.upstream.connect import STAGGER, Connecting, Place
+from regroute.relay.upstream.connect import STAGGER, Connecting, Place, interleaved
 from regroute.web.transport import SocketTransport
 
 from ...ports import free_port
@@ -95,6 +96,26 @@ def bed() -> Iterator[Bed]:
 
 
 REFUSED = "502 cannot connect: connection refused"
+
+
+@pytest.mark.parametrize(
+    ("known", "tried"),
+    [
+        ("", ""),
+        ("::1", "::1"),
+        ("::1 ::2 ::3 10.0.0.1", "::1 10.0.0.1 ::2 ::3"),
+        ("10.0.0.1 10.0.0.2 ::1 ::2", "10.0.0.1 ::1 10.0.0.2 ::2"),
+        ("10.0.0.1 ::1 ::2 10.0.0.2", "10.0.0.1 ::1 10.0.0.2 ::2"),
+    ],
+)
+def test_both_families_have_their_turn(known: str, tried: str) -> None:
+    """Where IPv6 leads nowhere, a registry with many such addresses is reached all the same."""
+    addresses = [
+        IPv6Address("TCP", host, 5000) if ":" in host else IPv4Address("TCP", host, 5000)
+        for host in known.split()
+    ]
+
+    assert " ".join(address.host for address in interleaved(addresses)) == tried
 
 
 @pytest.mark.parametrize(
