@@ -311,6 +311,10 @@ class Forward:
 
 
 def _leads_back(plan: Plan, head: ResponseHead) -> bool:
+    if head.lines(b"set-cookie") and not is_under_v2(plan.relay.target):
+        # A browser asks again with the cookie, and so for another thing. What asks a registry keeps
+        # none.
+        return False
     method = plan.head.method.decode("ascii")
     return any(
         plan.names.leads_back(method, head.status, location) for location in head.lines(b"location")
