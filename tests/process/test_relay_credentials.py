@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ..ports import free_port
-from .daemon import launched
+from ..ports import free_port, free_ports
+from .daemon import PATIENCE, eventually, launched
 from .registries import Visit, answer_of, registry
 from .relays import configuration, relaying
-from .talk import read_to_the_end
+from .talk import read_to_the_end, reload
+from .test_workers import workers_of
 
 UNAUTHORIZED = "401 Unauthorized\r\nWWW-Authenticate: "
 ACCOUNT = "auth: {username: bot, password_file: pw}"
@@ -84,3 +90,50 @@ def test_the_realm_has_the_host_of_an_absolute_target(tmp_path: Path) -> None:
             with daemon.connect() as connected:
                 connected.sendall(head + b"Connection: close\r\n\r\n")
                 assert b'realm="%b"' % realm in read_to_the_end(connected)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_admin_listener_tells_of_registries_that_are_known_to_be_open(
+    tmp_path: Path, workers: int
+) -> None:
+    """Each worker learns it for itself, and so does the one that takes a killed one's place."""
+
+    def behave(visit: Visit) -> None:
+        while visit.request() is not None:
+            visit.say(answer_of(b"{}"))
+
+    port, admin = free_ports(2)
+    with registry(behave) as there:
+
+        def text(mode: str) -> str:
+            return (
+                f"listen: [{{port: {port}}}]\nworkers: {workers}\nadmin: {{port: {admin}}}\n"
+                f"registries: {{r: {{url: '{there.url}', mode: {mode}}}}}\nrules: [{{to: r}}]\n"
+            )
+
+        def opened() -> list[str]:
+            found: list[str] = _told(admin, "/status.json")["open"]
+            return found
+
+        def explained() -> int | None:
+            status: int | None = _told(admin, "/explain?path=/v2/a/manifests/1")["status"]
+            return status
+
+        with launched(text("auto"), tmp_path, port) as daemon:
+            assert eventually(lambda: opened() == [there.url])
+            assert explained() == 302
+            if workers == 2:
+                os.kill(workers_of(daemon.process.pid)[0], signal.SIGKILL)
+                assert daemon.logs("serves again")
+                assert eventually(lambda: opened() == [there.url])
+            reload(daemon, text("relay"))
+            assert eventually(lambda: opened() == [])
+            assert explained() is None
+
+
+def _told(admin: int, page: str) -> dict[str, Any]:
+    client = HTTPConnection("127.0.0.1", admin, timeout=PATIENCE)
+    client.request("GET", page)
+    told: dict[str, Any] = json.loads(client.getresponse().read())
+    client.close()
+    return told
