@@ -2,7 +2,7 @@
 
 import gc
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
@@ -75,18 +75,30 @@ class _Next:
     sink: Sink | None
 
 
+def _unheard(origins: frozenset[str]) -> None:
+    """Nobody else has to know."""
+
+
 class Server(InOrder):
     """Serves in this process, as one of so many `servers`, and counts what it does.
 
-    `base` is where relative paths begin.
+    `base` is where relative paths begin. `learned` is told the origins of registries that are known
+    to ask nobody for credentials, when they change.
     """
 
     def __init__(
-        self, checked: Checked, base: Path, servers: int, counters: Counters, reactor: Reactor
+        self,
+        checked: Checked,
+        base: Path,
+        servers: int,
+        counters: Counters,
+        reactor: Reactor,
+        learned: Callable[[frozenset[str]], object] = _unheard,
     ) -> None:
         self.counters = counters
         tally = Tally(counters)
         self._servers = servers
+        self._learned = learned
         self._open: frozenset[str] = frozenset()
         self._recorder = Recorder(checked, base, reactor, tally)
         self._use(checked)
@@ -124,6 +136,7 @@ class Server(InOrder):
         """Go by what is known of registries that ask nobody for credentials."""
         self._open = origins
         self._rules = replace(self._rules, open=origins)
+        self._learned(origins)
 
     def limits(self) -> Limits:
         """The limits in force now, as far as they are this server's."""

@@ -6,14 +6,14 @@ from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
-from ..answers import Reason, refuse
+from ..answers import Answer, Reason, refuse
 from ..target import is_under_v2
 from .passing import Passing, renamed, render_trailers
 from .token.credentials import Send
 from .upstream.response import render as render_head
 
 if TYPE_CHECKING:
-    from ..answers import Answer, Fields, Refusal
+    from ..answers import Fields, Refusal
     from ..registry import Terms
     from ..web.exchange import Asking
     from .plan import Plan
@@ -45,10 +45,12 @@ class Office(Protocol):
         """Say what a request may carry, by its `go` or its `answer`, now or later."""
 
     def is_contradicted(self, forward: Forward, head: ResponseHead) -> bool:
-        """Whether what a request carried has not done, so that `clear` may be asked once more."""
+        """Hear a registry's 401; whether `clear` says something else than before by now."""
 
-    def challenge(self, forward: Forward, head: ResponseHead) -> Fields | None:
-        """What the client is told in the place of a registry's own challenge, if anything."""
+    def challenge(self, forward: Forward, head: ResponseHead) -> Fields | Answer | None:
+        """What the client is told in the place of a registry's own challenge, if anything: other
+        fields, or another answer.
+        """
 
     def give(self, forward: Forward, answer: Answer) -> None:
         """Give the client an answer of our own."""
@@ -185,10 +187,13 @@ class Forward:
             self._let_go()
             office.clear(self)
             return True
-        fields = office.challenge(self, head)
-        if fields is None:
+        told = office.challenge(self, head)
+        if told is None:
             return False
-        self._passing = Passing(self.plan, head, self.client.may_persist, fields)
+        if isinstance(told, Answer):
+            self.answer(told)
+        else:
+            self._passing = Passing(self.plan, head, self.client.may_persist, told)
         return True
 
     def content(self, data: bytes) -> None:

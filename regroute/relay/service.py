@@ -15,9 +15,9 @@ from twisted.web.http import datetimeToString
 from ..answers import Answer, Reason, Refusal, Relay, refuse
 from ..clients import peer_address
 from ..logs.access_log import entry_of
-from ..registry import Mode, Visitors
+from ..registry import Mode
 from ..respond import Response, respond, respond_for
-from ..target import is_under_v2, visible_path, without_authority
+from ..target import ABSOLUTE, is_under_v2, visible_path, without_authority
 from ..web import wire
 from .awaited import Awaited
 from .forward import Forward
@@ -80,8 +80,9 @@ class Relaying(Service):
         ask = Questions(self._pool).ask
         self._learn = Learn(ask, clock, tell_open)
         self._own_tokens = OwnTokens(ask, clock)
-        self._endpoint = Endpoint(ask, self._learn)
-        self._gate = Gate(self._learn, self._own_tokens)
+        tell = self._troubles.tell
+        self._endpoint = Endpoint(ask, self._learn, tell)
+        self._gate = Gate(self._learn, self._own_tokens, tell)
         self._sweeping = LoopingCall(self._sweep)
         self._sweeping.clock = clock
         self._realm: str | None = None
@@ -209,7 +210,9 @@ class Relaying(Service):
         protos = head.lines(b"x-forwarded-proto")
         is_believed = peer is None or rules.clients.trusts(peer_address(peer))
         proto = protos[0] if len(protos) == 1 and is_believed else None
-        host = next(iter(head.lines(b"host")), b"")
+        absolute = ABSOLUTE.fullmatch(head.target)
+        # RFC 9112 §3.2.2: the authority of an absolute-form target takes the place of Host.
+        host = absolute["authority"] if absolute else next(iter(head.lines(b"host")), b"")
         return Front(self._realm, self._names if is_secure else None, host, proto)
 
     def _is_at(
@@ -267,17 +270,16 @@ class Relaying(Service):
         return respond_for(self._rules(), client, head.method, head.target, head.lines)
 
     def is_contradicted(self, forward: Forward, head: ResponseHead) -> bool:
-        """Whether what a request carried was ours, and has not done."""
-        terms = forward.plan.relay.to.terms
-        if terms.auth is Visitors.CLIENT:
-            return False
-        self.challenge(forward, head)
-        return True
+        """Whether what a request carried was ours, and it would carry something else by now."""
+        authenticate = head.lines(b"www-authenticate")
+        return self._gate.is_contradicted(forward.plan.arrival, forward.sent, authenticate)
 
-    def challenge(self, forward: Forward, head: ResponseHead) -> Fields | None:
-        """The fields of a 401 that sends the client to the token endpoint here."""
+    def challenge(self, forward: Forward, head: ResponseHead) -> Fields | Answer | None:
+        """The fields of a 401 that sends the client to the token endpoint here, or an answer."""
         authenticate = head.lines(b"www-authenticate")
         told = self._gate.challenge(forward.plan.arrival, forward.sent, authenticate)
+        if isinstance(told, Answer):
+            return told
         if told == authenticate:
             return None
         kept = (field for field in head.end_to_end if field[0].lower() != b"www-authenticate")

@@ -1,4 +1,4 @@
-"""What the daemon says to a worker, over a socket between the two of them (twisted.protocols.amp).
+"""What the daemon and a worker say to each other, over a socket (twisted.protocols.amp).
 
 Descriptors travel over it: listening sockets, and files in memory. A worker is told everything that
 it needs, and reads nothing by itself: so all of them serve by the same configuration, to the byte,
@@ -19,6 +19,7 @@ from twisted.internet.protocol import ServerFactory
 from twisted.protocols.amp import (
     AMP,
     BinaryBoxProtocol,
+    Boolean,
     Command,
     Descriptor,
     Integer,
@@ -69,6 +70,15 @@ class Stop(Command):
 
 class Ping(Command):
     """Show that the reactor turns."""
+
+
+class Learned(Command):
+    """From a worker: whether it knows that the registry of this origin asks nobody for credentials.
+
+    One origin each, for a command has no room for any number of them.
+    """
+
+    arguments = [(b"origin", Unicode()), (b"is_open", Boolean())]  # noqa: RUF012  # as amp declares it
 
 
 class Channel(AMP):

@@ -44,9 +44,12 @@ class Link(Protocol):
         """End it at once."""
 
 
-Launch = Callable[[int, int, Callable[[str], None]], Link]
-"""Starts the worker with this number, that counts in the block with this descriptor, and calls back
-with a reason when it has ended."""
+Learned = Callable[[str, bool], None]
+"""Told of an origin, and whether a worker knows that its registry asks nobody for credentials."""
+
+Launch = Callable[[int, int, Callable[[str], None], Learned], Link]
+"""Starts the worker with this number, that counts in the block with this descriptor; it calls back
+with a reason when that has ended, and when it has learned something."""
 
 
 class _Process(ProcessProtocol):
@@ -73,6 +76,19 @@ class _Process(ProcessProtocol):
         status = reason.value
         number, code = getattr(status, "signal", None), getattr(status, "exitCode", None)
         self._ended(f"by signal {number}" if number else f"with status {code}")
+
+
+class _ParentsEnd(channel.Channel):
+    """The parent's end of the channel."""
+
+    def __init__(self, learned: Learned) -> None:
+        channel.Channel.__init__(self)
+        self._learned = learned
+
+    @channel.Learned.responder
+    def learned(self, origin: str, is_open: bool) -> dict[str, object]:
+        self._learned(origin, is_open)
+        return {}
 
 
 class _Linked:
@@ -106,7 +122,9 @@ class Launcher:
         self._servers = servers
         self._reactor = reactor
 
-    def __call__(self, number: int, block: int, ended: Callable[[str], None]) -> Link:
+    def __call__(
+        self, number: int, block: int, ended: Callable[[str], None], learned: Learned
+    ) -> Link:
         """Start one. Raises `OSError` where there is no more room for it."""
         ours, theirs = socket.socketpair(socket.AF_UNIX)
         with ours, theirs, open(os.devnull, "rb+", buffering=0) as nothing:
@@ -123,7 +141,7 @@ class Launcher:
                     channel.COUNTERS: block,
                 },
             )
-            end = channel.Channel()
+            end = _ParentsEnd(learned)
             channel.speak(ours.fileno(), end, self._reactor)
             return _Linked(process, end)
 

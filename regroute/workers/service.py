@@ -8,6 +8,7 @@ of them to a new configuration in two steps, or none.
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
@@ -56,6 +57,7 @@ class Slot:
     counters: Counters
     link: Link | None = None
     is_serving: bool = False
+    open: set[str] = field(default_factory=set)  # the origins that it knows to ask nobody
     started: float = 0.0
     starts: int = 0
     delay: float = 0.0
@@ -148,8 +150,13 @@ class Workers(Service):
         slot.started = self._clock.seconds()
         slot.silent = 0
         slot.starts += 1
+        # Of each worker, so that a late word of the one before it is nothing to this one.
+        slot.open = set()
+        learned = partial(_note_learned, slot.open)
         try:
-            slot.link = self._launch(slot.number, slot.block, lambda why: self._end(slot, why))
+            slot.link = self._launch(
+                slot.number, slot.block, lambda why: self._end(slot, why), learned
+            )
         except OSError as error:
             self._retry(slot, f"cannot be started: {error.strerror}")
             return
@@ -187,7 +194,7 @@ class Workers(Service):
                 await link.lend(position, each)
 
     def _end(self, slot: Slot, why: str) -> None:
-        slot.link, slot.is_serving = None, False
+        slot.link, slot.is_serving, slot.open = None, False, set()
         slot.counters.reset_gauges()
         ended, slot.ended = slot.ended, Deferred()
         ended.callback(None)
@@ -231,8 +238,9 @@ class Workers(Service):
 
     @property
     def known_open(self) -> frozenset[str]:
-        """None: each worker learns it for itself."""
-        return frozenset()
+        """Those that all workers know: each learns it for itself."""
+        known = [slot.open for slot in self.slots if slot.is_serving]
+        return frozenset(set.intersection(*known)) if known else frozenset()
 
     def processes(self) -> Sequence[Process]:
         """All workers."""
@@ -309,6 +317,13 @@ class Workers(Service):
 def _new_slot(number: int) -> Slot:
     block = new_block()
     return Slot(number, block, Counters.shared(block))
+
+
+def _note_learned(found: set[str], origin: str, is_open: bool) -> None:
+    if is_open:
+        found.add(origin)
+    else:
+        found.discard(origin)
 
 
 def cores() -> int:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TextIO, cast
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.error import ReactorNotRunning
+from twisted.internet.error import ConnectionDone, ConnectionLost, ReactorNotRunning
 from twisted.logger import Logger, globalLogBeginner
 
 from ..check import Checked
@@ -31,6 +31,8 @@ from ..web.listening import Place, Sockets, place_of
 from . import channel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.python.failure import Failure
 
 _log = Logger()
@@ -50,6 +52,9 @@ class Worker:
         self._lent: defaultdict[int, list[socket.socket]] = defaultdict(list)
         self._first: tuple[Checked, dict[Place, Sockets]] | None = None
         self._stopped: Deferred[None] | None = None
+        self._open: frozenset[str] = frozenset()
+        self.tell_learned: Callable[[str, bool], object] = _nobody
+        """Told what the parent has to know of registries that ask nobody for credentials."""
 
     def lend(self, position: int, descriptor: int) -> None:
         """Keep a socket for the listener at this position in the next configuration."""
@@ -73,7 +78,9 @@ class Worker:
             }
             if self._server is None:
                 # The first one: the access log is opened here, and a fault in it told.
-                server = Server(checked, base, self._servers, self._counters, self._reactor)
+                server = Server(
+                    checked, base, self._servers, self._counters, self._reactor, self._learn
+                )
                 server.startService()
                 self._server, self._first = server, (checked, sockets)
             else:
@@ -93,6 +100,12 @@ class Worker:
             self._server.serve(*first)
         else:
             self._server.commit()
+
+    def _learn(self, origins: frozenset[str]) -> None:
+        """These are the origins that are known to ask nobody."""
+        before, self._open = self._open, origins
+        for origin in before ^ origins:
+            self.tell_learned(origin, origin in origins)
 
     def abandon(self) -> None:
         """Go on as before."""
@@ -132,12 +145,21 @@ def _nothing() -> None:
     """Nothing at all."""
 
 
+def _nobody(origin: str, is_open: bool) -> None:
+    """Nobody to tell."""
+
+
 class WorkersEnd(channel.Channel):
     """The worker's end of the channel."""
 
     def __init__(self, worker: Worker) -> None:
         channel.Channel.__init__(self)
         self._worker = worker
+        worker.tell_learned = self._tell_learned
+
+    def _tell_learned(self, origin: str, is_open: bool) -> None:
+        asked = self.ask(channel.Learned, origin=origin, is_open=is_open)
+        asked.addErrback(_end_with_parent)
 
     @channel.Lend.responder
     def lend(self, position: int, socket: int) -> dict[str, object]:
@@ -176,6 +198,11 @@ class WorkersEnd(channel.Channel):
         """The parent has ended, and nobody would ever stop this process."""
         channel.Channel.connectionLost(self, reason)
         self._worker.stop()
+
+
+def _end_with_parent(failure: "Failure") -> None:
+    """The parent has ended, and so will this process."""
+    failure.trap(ConnectionDone, ConnectionLost)
 
 
 def main() -> None:

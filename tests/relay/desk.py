@@ -52,7 +52,7 @@ class Office:
         """Never."""
         return False
 
-    def challenge(self, forward: Forward, head: ResponseHead) -> Fields | None:
+    def challenge(self, forward: Forward, head: ResponseHead) -> Fields | Answer | None:
         """The registry's own."""
         return None
 

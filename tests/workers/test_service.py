@@ -16,7 +16,7 @@ from regroute.config.faults import Fault, Faulty
 from regroute.listeners import Listeners, Opened
 from regroute.load import Origin, load_from
 from regroute.workers import channel
-from regroute.workers.launch import Link
+from regroute.workers.launch import Learned, Link
 from regroute.workers.service import (
     FIRST_DELAY,
     LAST_DELAY,
@@ -37,8 +37,9 @@ FAULT = Fault("rules.yaml", 3, 1, "the disk is full")
 class Double:
     """A worker that does at once what it is told, or when it is let."""
 
-    def __init__(self, number: int, ended: Callable[[str], None]) -> None:
+    def __init__(self, number: int, ended: Callable[[str], None], learned: Learned) -> None:
         self.number = number
+        self.learned = learned
         self.pid = 100 + number
         self.told: list[str] = []
         self.faults: Sequence[Fault] = ()
@@ -97,10 +98,12 @@ class Bed:
         )
         self.workers.privilegedStartService()
 
-    def _launch(self, number: int, block: int, ended: Callable[[str], None]) -> Link:
+    def _launch(
+        self, number: int, block: int, ended: Callable[[str], None], learned: Learned
+    ) -> Link:
         if self.cannot_launch:
             raise OSError(11, "Resource temporarily unavailable")
-        double = Double(number, ended)
+        double = Double(number, ended, learned)
         double.faults, double.is_slow = self.faults, self.is_slow
         self.launched.append(double)
         return double
@@ -363,3 +366,32 @@ def test_a_port_that_another_program_shares_is_taken_all_the_same() -> None:
         text = f"listen: [{{port: {port}}}]\nrules: [{{to: https://a.example}}]"
         with pytest.raises(Faulty, match="Address already in use"):
             listeners.open(checked(text))
+
+
+def test_a_registry_is_known_to_be_open_if_all_workers_know_it(bed: Bed) -> None:
+    bed.start()
+    one, two = bed.launched
+    one.learned("https://a.example", True)
+    assert bed.workers.known_open == frozenset()
+    two.learned("https://a.example", True)
+    two.learned("https://b.example", True)
+    assert bed.workers.known_open == {"https://a.example"}
+    one.learned("https://a.example", False)
+    assert bed.workers.known_open == frozenset()
+
+
+def test_a_new_worker_knows_nothing_of_what_the_one_before_it_knew(bed: Bed) -> None:
+    """Whatever that still says, for its last words may come after its end."""
+    bed.start()
+    one, two = bed.launched
+    for each in (one, two):
+        each.learned("https://a.example", True)
+    one.end()
+    assert bed.workers.known_open == {"https://a.example"}, "those that serve know it"
+    bed.clock.advance(FIRST_DELAY)
+    assert len(bed.launched) == 3
+    one.learned("https://a.example", True)
+    assert bed.workers.known_open == frozenset()
+    two.end()
+    bed.launched[2].end()
+    assert bed.workers.known_open == frozenset(), "nobody serves"

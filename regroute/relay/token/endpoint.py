@@ -7,7 +7,7 @@ himself is nobody.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from twisted.internet.defer import Deferred
@@ -50,11 +50,14 @@ class Caller:
 
 
 class Endpoint:
-    """Answers requests for tokens."""
+    """Answers requests for tokens. `tell` is told why there is no word from a registry."""
 
-    def __init__(self, ask: Ask, learn: Learn) -> None:
+    def __init__(
+        self, ask: Ask, learn: Learn, tell: Callable[[Registry, Unreachable], None]
+    ) -> None:
         self._ask = ask
         self._learn = learn
+        self._tell = tell
 
     def answer(self, rules: RuleSet, login: Sequence[str], caller: Caller) -> Deferred[Answer]:
         """The answer to a request, which has to do with the registries of these rules.
@@ -94,11 +97,14 @@ class Endpoint:
         if login and registry.name not in login:
             # Clients log in to others: what they bring is for those.
             wanted = replace(wanted, account=None, refresh_token=None)
-        demand = await self._learn.demand(registry)
         try:
+            demand = await self._learn.demand(registry)
             return await self._ask_for_token(registry, demand, wanted, sought)
         except Denied as denied:
             return _deny(registry, denied, wanted)
+        except Unreachable as unreachable:
+            self._tell(registry, unreachable)
+            raise
 
     async def _log_in(self, registries: Sequence[Registry], wanted: TokenRequest) -> Answer:
         """Try a login where it may be meant, until one registry accepts it: nobody says which."""
@@ -115,6 +121,7 @@ class Endpoint:
                     return _deny(registry, denied, wanted)
                 refused.append(registry)
             except Unreachable as unreachable:
+                self._tell(registry, unreachable)
                 silent.append(unreachable)
         if silent:
             # It may be right there, so nobody can say that it is wrong.

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from ...registry import Account, Registry, Visitors
 from ..upstream.ask import Ask, Unreachable
@@ -25,10 +24,6 @@ MARGIN = 10.0
 good, on its own clock, when the request has come there. Of one that lives shorter, a tenth."""
 FAILURE_TIME = 5.0
 """How long a realm that has given no token is not asked for the same again, in seconds."""
-COMPLAINT_TIME = 60.0
-"""How often the log tells of an account that is not accepted, in seconds."""
-
-_log = Logger()
 
 
 @dataclass(frozen=True)
@@ -43,8 +38,11 @@ class _Key:
 
 @dataclass(frozen=True)
 class _Kept:
-    """A token as an ``Authorization`` value, or why there is none; until then, by the clock."""
+    """A token as an ``Authorization`` value, or why there is none; from and until when, by the
+    clock.
+    """
 
+    since: float
     until: float
     authorization: bytes | None = field(default=None, repr=False)
     reason: Denied | Unreachable | None = None
@@ -58,7 +56,6 @@ class OwnTokens:
         self._clock = clock
         self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
         self._asking: Shared[_Key, bytes] = Shared()
-        self._complained: dict[str, float] = {}
 
     def authorization(
         self, registry: Registry, demand: Bearer, scopes: Sequence[Scope]
@@ -82,10 +79,21 @@ class OwnTokens:
             return fail(kept.reason)
         return self._asking.get(key, lambda: Deferred.fromCoroutine(self._fetch(key, registry)))
 
-    def forget(self, authorization: bytes) -> None:
-        """The registry calls this value invalid, whatever its realm has said of its life."""
-        for key in [key for key, kept in self._kept.items() if kept.authorization == authorization]:
-            del self._kept[key]
+    def has(self, authorization: bytes) -> bool:
+        """Whether this value is at hand."""
+        now = self._clock.seconds()
+        return any(
+            kept.authorization == authorization and kept.until > now for kept in self._kept.values()
+        )
+
+    def forget(self, authorization: bytes, age: float = 0.0) -> None:
+        """The registry does not take this value, whatever its realm has said of its life. One that
+        is not of this `age` yet, in seconds, is kept.
+        """
+        latest = self._clock.seconds() - age
+        for key, kept in list(self._kept.items()):
+            if kept.authorization == authorization and kept.since <= latest:
+                del self._kept[key]
 
     def stop(self) -> None:
         """Ask no more."""
@@ -98,23 +106,12 @@ class OwnTokens:
             reply = await self._ask(token_question(registry, key.realm, key.scopes, account))
             grant = read_grant(registry, reply)
         except (Denied, Unreachable) as error:
-            reason = self._understand(error, registry)
-            self._keep(key, _Kept(self._clock.seconds() + FAILURE_TIME, reason=reason))
+            reason, now = _understand(error, registry), self._clock.seconds()
+            self._keep(key, _Kept(now, now + FAILURE_TIME, reason=reason))
             raise reason from None
         authorization = f"Bearer {grant.token}".encode("ascii")
-        self._keep(key, _Kept(began + _use_time(grant), authorization))
+        self._keep(key, _Kept(began, began + _use_time(grant), authorization))
         return authorization
-
-    def _understand(self, error: Denied | Unreachable, registry: Registry) -> Denied | Unreachable:
-        """What a client has to know: it cannot change what account is used here."""
-        if isinstance(error, Unreachable) or error.status != 401:
-            return error
-        if not isinstance(registry.terms.auth, Account):
-            return Denied(403)
-        self._complain(registry)
-        return Unreachable(
-            502, f"the registry '{registry.name}' does not accept the account it is asked with"
-        )
 
     def _keep(self, key: _Key, kept: _Kept) -> None:
         self._kept[key] = kept
@@ -122,15 +119,19 @@ class OwnTokens:
         while len(self._kept) > MOST:
             self._kept.popitem(last=False)
 
-    def _complain(self, registry: Registry) -> None:
-        now = self._clock.seconds()
-        if self._complained.get(registry.name, 0.0) <= now:
-            self._complained[registry.name] = now + COMPLAINT_TIME
-            _log.warn(
-                "the realm of '{name}' does not accept its account: see its user name and its "
-                "password_file",
-                name=registry.name,
-            )
+
+def _understand(error: Denied | Unreachable, registry: Registry) -> Denied | Unreachable:
+    """What a client has to know: it cannot change what account is used here."""
+    if isinstance(error, Unreachable) or error.status != 401:
+        return error
+    return not_accepted(registry) if isinstance(registry.terms.auth, Account) else Denied(403)
+
+
+def not_accepted(registry: Registry) -> Unreachable:
+    """Why there is no answer where our account is refused."""
+    return Unreachable(
+        502, f"the registry '{registry.name}' does not accept the account it is asked with"
+    )
 
 
 def _use_time(grant: Grant) -> float:

@@ -10,10 +10,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from regroute.answers import Answer
+from regroute.registry import Registry
 from regroute.relay.token.endpoint import Caller, Endpoint
 from regroute.relay.token.learn import Learn
 from regroute.relay.token.tokens import FrontToken, unwrap
-from regroute.relay.upstream.ask import Question, Reply
+from regroute.relay.upstream.ask import Question, Reply, Unreachable
 
 from ...making import checked
 from .asking import (
@@ -68,7 +69,12 @@ class Bed:
         self.clock = Clock()
         self.learn = Learn(self.world.ask, self.clock, lambda found: None)
         self.use(RULES)
-        self.endpoint = Endpoint(self.world.ask, self.learn)
+        self.told: list[tuple[str, int]] = []
+        self.endpoint = Endpoint(self.world.ask, self.learn, self._tell)
+
+    def _tell(self, registry: Registry, why: Unreachable) -> None:
+        """Keep of which registry there was no word, by its name, and the status that told so."""
+        self.told.append((registry.name, why.status))
 
     def _ghcr(self, question: Question) -> Reply:
         """One that has its realm at its own origin."""

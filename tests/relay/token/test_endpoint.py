@@ -172,6 +172,7 @@ def test_a_password_is_not_wrapped_unless_it_is_welcome(
     bob, vault = basic_of("bob", BOB), BasicRegistry({})
     bed.world.put(VAULT, lambda each: reply if authorization_of(each) == bob else vault(each))
     assert bed.refusal("scope=repository:vault/a:pull", bob)[0] == status
+    assert bed.told == ([("vault", status)] if status == 502 else [])
 
 
 def test_a_registry_that_begins_to_want_tokens_is_believed(bed: Bed) -> None:

@@ -14,9 +14,9 @@ from regroute.relay.token.demand import Bearer, Open
 from regroute.relay.token.front import Front, Names
 from regroute.relay.token.gate import Arrival, Gate
 from regroute.relay.token.learn import Learn
-from regroute.relay.token.own_tokens import OwnTokens
+from regroute.relay.token.own_tokens import FAILURE_TIME, OwnTokens
 from regroute.relay.token.tokens import wrap
-from regroute.relay.upstream.ask import Reply
+from regroute.relay.upstream.ask import Reply, Unreachable
 
 from .asking import BasicRegistry, TokenRegistry, World, now, open_registry
 
@@ -24,6 +24,7 @@ HUB, AUTH = "https://hub.example", "https://auth.example"
 BOT = Account("bot", "s3cret")
 FRONT = Front(None, Names(("front.example",)), b"front.example")
 OUR_TOKEN = b"Bearer token-bot-repository:library/a:pull"
+BASIC = b'Basic realm="hub"'
 CHALLENGE = b'Bearer realm="https://auth.example/token",service="hub"'
 
 
@@ -38,7 +39,12 @@ class Bed:
         self.clock = Clock()
         self.learn = Learn(self.world.ask, self.clock, lambda found: None)
         self.own_tokens = OwnTokens(self.world.ask, self.clock)
-        self.gate = Gate(self.learn, self.own_tokens)
+        self.told: list[str] = []
+        self.gate = Gate(self.learn, self.own_tokens, self._tell)
+
+    def _tell(self, registry: Registry, why: Unreachable) -> None:
+        assert registry.name == "hub"
+        self.told.append(why.message)
 
     def admit(self, arrival: Arrival) -> Send | Answer:
         found = self.gate.admit(arrival)
@@ -105,6 +111,7 @@ def test_a_registry_that_is_away_is_told_as_that(bed: Bed) -> None:
     status, message, challenge = bed.refuse(arriving())
     assert (status, message) == (502, "the registry 'hub' answers its API check with 503")
     assert challenge == b""
+    assert bed.told == [message]
 
 
 @pytest.mark.parametrize("client", [[], ["Basic dTpw"], [f"Bearer {wrap(HUB, 'Bearer x')}"]])
@@ -174,24 +181,71 @@ def test_a_401_closes_a_registry_that_seemed_open(bed: Bed) -> None:
     bed.admit(arriving())
     relay = arriving().relay
     assert bed.learn.known(relay.to) == Open()
-    bed.gate.challenge(arriving(), Send(), [CHALLENGE])
+    assert not bed.gate.is_contradicted(arriving(), Send(), [CHALLENGE])
     assert bed.learn.known(relay.to) == Bearer(AUTH, "/token", "hub")
     assert bed.refuse(arriving())[0] == 401
 
 
 @pytest.mark.parametrize(
-    ("error", "asked"), [(b"invalid_token", 2), (b"insufficient_scope", 1), (b"", 1)]
+    ("error", "age", "is_asked_again"),
+    [
+        (b',error="invalid_token"', 0, True),
+        (b',error="insufficient_scope"', 60, False),
+        (b"", FAILURE_TIME - 1, False),
+        (b"", FAILURE_TIME, True),
+    ],
 )
-def test_a_token_of_ours_is_forgotten_when_it_is_called_invalid(
-    bed: Bed, error: bytes, asked: int
+def test_a_token_of_ours_that_does_not_do_is_asked_for_anew(
+    bed: Bed, error: bytes, age: float, is_asked_again: bool
 ) -> None:
-    """One that is good for too little would not get better by asking for it again."""
+    """Not one that is good for too little, which would not get better by that; and where nobody
+    says what is wrong, not one that is new.
+    """
     arrival = arriving(auth=BOT)
     sent = bed.admit(arrival)
     assert isinstance(sent, Send)
-    bed.gate.challenge(arrival, sent, [CHALLENGE + b',error="%b"' % error])
+    bed.clock.advance(age)
+    assert bed.gate.is_contradicted(arrival, sent, [CHALLENGE + error]) == is_asked_again
     assert bed.admit(arrival) == sent
-    assert len(bed.world.asked(AUTH)) == asked
+    assert len(bed.world.asked(AUTH)) == 1 + is_asked_again
+
+
+def test_a_token_of_ours_that_others_have_had_renewed_is_tried_again(bed: Bed) -> None:
+    """As of many requests that have gone on with the old one."""
+    arrival = arriving(auth=BOT)
+    bed.admit(arrival)
+    assert bed.gate.is_contradicted(arrival, Send((b"Bearer old",)), [CHALLENGE])
+    assert len(bed.world.asked(AUTH)) == 1
+
+
+def test_what_seemed_open_is_asked_again_with_what_it_wants(bed: Bed) -> None:
+    bed.world.put(HUB, open_registry)
+    arrival = arriving(auth=BOT)
+    assert bed.admit(arrival) == Send()
+    assert bed.gate.is_contradicted(arrival, Send(), [CHALLENGE])
+    assert bed.admit(arrival) == Send((OUR_TOKEN,))
+
+
+def test_a_password_of_ours_that_is_refused_is_no_reason_to_log_in(bed: Bed) -> None:
+    """Nor is it sent again: some registries lock an account out."""
+    bed.world.put(HUB, BasicRegistry({"bot": "other"}))
+    arrival = arriving(auth=BOT)
+    sent = bed.admit(arrival)
+    assert isinstance(sent, Send)
+    assert not bed.gate.is_contradicted(arrival, sent, [BASIC])
+    answer = bed.gate.challenge(arrival, sent, [BASIC])
+    assert isinstance(answer, Answer)
+    message = "the registry 'hub' does not accept the account it is asked with"
+    assert (answer.status, json.loads(answer.body)["errors"][0]["message"]) == (502, message)
+    assert bed.told == [message]
+
+
+def test_a_registry_that_has_come_to_want_tokens_does_not_refuse_our_password(bed: Bed) -> None:
+    bed.world.put(HUB, BasicRegistry({"bot": BOT.password}))
+    arrival = arriving(auth=BOT)
+    sent = bed.admit(arrival)
+    assert isinstance(sent, Send)
+    assert isinstance(bed.gate.challenge(arrival, sent, [BASIC, CHALLENGE]), list)
 
 
 def test_to_a_host_that_is_not_ours_a_401_has_no_challenge(bed: Bed) -> None:

@@ -110,6 +110,7 @@ def test_a_login_that_could_not_be_tried_everywhere_is_not_called_wrong(
 
     bed.world.put(away, nobody)
     assert bed.refusal("", basic_of("alice", "0ther")) == (504, "took too long")
+    assert bed.told == [("hub", 504)]
     assert bed.token("", basic_of("bob", BOB)).origin == VAULT, "but where it is right it is"
 
 
