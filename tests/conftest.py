@@ -13,6 +13,10 @@ settings.register_profile("regroute", deadline=None, print_blob=True)
 settings.load_profile("regroute")
 
 
+# A shell's job in the background, and all that it starts, has SIGINT ignored. Here it means a stop.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--forbid-skips", action="store_true", help="fail where a test is skipped")
 
