@@ -179,9 +179,13 @@ class Lane:
         client = peer if served.is_peer else served.client
         served.again(self._reactor.seconds(), client, took)
 
-    def recognise(self, data: bytes, peer: str) -> Served | None:
+    def recognise(self, data: bytes, peer: str, *, is_secure: bool) -> Served | None:
         """The answer to one whole, plain head; None for whatever else it is."""
         if self._is_draining:
+            return None
+        relaying = self._site.relaying
+        if relaying is not None and relaying.recall(peer, is_secure, data) is not None:
+            # To read it and to find that it is for the tree is half of what its answer costs.
             return None
         return self.memory.recognise(data, peer, self._site.limits().head_size)
 

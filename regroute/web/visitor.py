@@ -31,6 +31,8 @@ class Visitor:
     """A connection in the lane: it has sent nothing but plain heads, each by itself."""
 
     mask = EPOLLIN
+    is_secure = False
+    """Whether the client speaks TLS with us."""
 
     __slots__ = (
         "_answers",
@@ -86,9 +88,11 @@ class Visitor:
             self._era = lane.era
             self._answers = lane.memory.answers_for(self.name[0])
         served = self._answers.get(data)
-        if served is None and (served := lane.recognise(data, self.name[0])) is None:
-            lane.leave(self, data)
-            return
+        if served is None:
+            served = lane.recognise(data, self.name[0], is_secure=self.is_secure)
+            if served is None:
+                lane.leave(self, data)
+                return
         answer = served.before + lane.date + served.after
         if lane.is_recording:
             lane.record_served(served, self.name[0], began)
@@ -144,6 +148,8 @@ class Visitor:
 
 class EncryptedVisitor(Visitor):
     """A visitor over TLS. Its handshake has a deadline of its own."""
+
+    is_secure = True
 
     __slots__ = ("_encrypted",)
 

@@ -67,6 +67,7 @@ class Echoes:
         self.held: list[Echo] | None = None
         self.known: dict[bytes, Head] = {}
         self.recalled = 0
+        self.judged = 0
 
     def recall(self, peer: str | None, is_secure: bool, raw: bytes) -> Head | None:
         found = self.known.get(raw)
@@ -79,6 +80,7 @@ class Echoes:
         return Echo(head, client, self.held)
 
     def is_own(self, target: bytes) -> bool:
+        self.judged += 1
         return True
 
 
@@ -123,6 +125,15 @@ def test_a_head_that_has_come_before_is_taken_as_at_first(
         answered = [body for body in bodies(bed, *pieces) if body == b"/v2/a/manifests/1 "]
         assert len(answered) == asked
     assert echoes.recalled >= asked
+
+
+def test_a_head_that_has_come_before_costs_a_new_connection_no_second_reading(
+    bed: Laned, echoes: Echoes
+) -> None:
+    """Those who begin with the same request at the same time wait for one another."""
+    for _ in range(3):
+        assert bodies(bed, PULL) == [b"/v2/a/manifests/1 "]
+    assert echoes.judged == 1
 
 
 def test_a_body_is_that_of_its_own_request_though_the_heads_are_the_same(
