@@ -111,7 +111,7 @@ def _admit_client(
             return Unknown()
         case Unusable(why=why):
             return Refused(502, f"the registry '{relay.registry}' {why}")
-        case Open() if token or not authorization:
+        case Open() | Bearer(asks_all=False) | Basic(asks_all=False) if token or not authorization:
             return _SEND_NONE
         case Basic() if authorization and _scheme(authorization[0]) == b"basic":
             return Send(tuple(authorization))
@@ -142,7 +142,7 @@ def _admit_as_ours(
             return Ours(asked_scopes(relay, method))
         case Basic() if isinstance(account, Account):
             return Send((basic(account),))
-        case Basic():
+        case Basic(asks_all=True):
             return Refused(
                 403,
                 f"the registry '{relay.registry}' wants a password and is asked without one here "

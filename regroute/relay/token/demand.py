@@ -28,11 +28,16 @@ class Open:
 
 @dataclass(frozen=True)
 class Bearer:
-    """It wants a token of its realm, at `origin` and there at `target`."""
+    """It wants a token of its realm, at `origin` and there at `target`.
+
+    Not of everyone if it does not ask all (`asks_all`): its API check has asked for nothing, as
+    where pulls are for everybody and pushes are not. Who comes without goes on to it without.
+    """
 
     origin: str
     target: str
     service: str | None = None
+    asks_all: bool = True
 
     @property
     def realm(self) -> str:
@@ -42,7 +47,9 @@ class Bearer:
 
 @dataclass(frozen=True)
 class Basic:
-    """It wants a user name and a password with each request (RFC 7617)."""
+    """It wants a user name and a password with each request (RFC 7617); `asks_all` as above."""
+
+    asks_all: bool = True
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,8 @@ class Endpoint:
             demand = await self._learn.demand(registry)
             return await self._ask_for_token(registry, demand, wanted, sought)
         except Denied as denied:
+            if wanted.is_anonymous and _serves_some(demand) and denied.status != 429:
+                return _give_nothing(registry)
             return _deny(registry, denied, wanted)
         except Unreachable as unreachable:
             self._tell(registry, unreachable)
@@ -189,6 +191,11 @@ def _asker(caller: Caller, wanted: TokenRequest) -> Asker:
     host = next(iter(caller.lines(b"host")), b"") if named is None else named.encode("ascii")
     user_agent = b", ".join(caller.lines(b"user-agent")).decode("latin-1")
     return Asker(caller.client, host, user_agent, wanted.namespace)
+
+
+def _serves_some(demand: Demand) -> bool:
+    """Whether a registry that asks for credentials has also served someone without."""
+    return isinstance(demand, Bearer | Basic) and not demand.asks_all
 
 
 def _concerns(wanted: TokenRequest, registry: Registry) -> bool:

@@ -83,6 +83,8 @@ class Gate:
             self._tell(relay.to, unreachable)
             verdict = Refused(unreachable.status, unreachable.message)
         except Denied as denied:
+            if isinstance(demand, Bearer) and not demand.asks_all:
+                return Send()
             verdict = Refused(denied.status, f"the registry '{relay.registry}' gives no token")
         return self._conclude(arrival, verdict)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
@@ -121,11 +121,14 @@ class Learn(Service):
         if learned is None:
             return
         demand = read_demand(origin, UNAUTHORIZED, authenticate)
-        if demand == learned.demand or not isinstance(demand, Bearer | Basic):
+        if not isinstance(demand, Bearer | Basic):
             return
         if isinstance(learned.demand, Open):
+            demand = replace(demand, asks_all=False)
             until = now + CONTRADICTION_TIME
             self._remember(registry, _Learned(demand, now, now + FRESH_TIME, until))
+        elif learned.demand in (demand, replace(demand, asks_all=False)):
+            return
         elif learned.learned_at + FAILURE_TIME <= now:
             # It asks for something else by now, or here: the API check tells which.
             self._refresh(registry)

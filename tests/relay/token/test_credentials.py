@@ -33,6 +33,7 @@ from regroute.relay.token.tokens import wrap, wrap_refresh
 
 HUB, OTHER = "https://hub.example", "https://other.example"
 BEARER = Bearer("https://auth.example", "/token", "hub.example")
+SOME_TOKENS, SOME_PASSWORDS = replace(BEARER, asks_all=False), Basic(asks_all=False)
 ACCOUNT = Account("bot", "s3cret")
 
 BASIC = "Basic dTpw"
@@ -105,6 +106,15 @@ IMAGE, PULL = "/v2/postgres/manifests/1", "repository:postgres:pull"
         (Open(), f"Bearer {THEIRS}", sent()),
         (Open(), f"Bearer {NOTHING}", sent()),
         (Open(), "Bearer garbage", wanted(PULL, "invalid_token")),
+        (SOME_TOKENS, None, sent()),
+        (SOME_TOKENS, f"Bearer {NOTHING}", sent()),
+        (SOME_TOKENS, f"Bearer {THEIRS}", sent()),
+        (SOME_TOKENS, f"Bearer {OURS}", sent("Bearer ours")),
+        (SOME_TOKENS, BASIC, wanted(PULL)),
+        (SOME_TOKENS, "Bearer garbage", wanted(PULL, "invalid_token")),
+        (SOME_PASSWORDS, None, sent()),
+        (SOME_PASSWORDS, f"Bearer {NOTHING}", sent()),
+        (SOME_PASSWORDS, BASIC, sent(BASIC)),
         (None, None, Unknown()),
         (None, BASIC, Unknown()),
         (None, f"Bearer {OURS}", sent("Bearer ours")),
@@ -150,6 +160,9 @@ def test_the_api_check_sends_clients_for_a_token_whatever_the_registry_wants(
         (Visitors.ANONYMOUS, Open(), sent()),
         (ACCOUNT, Open(), sent()),
         (ACCOUNT, Basic(), sent("Basic Ym90OnMzY3JldA==")),
+        (ACCOUNT, SOME_PASSWORDS, sent("Basic Ym90OnMzY3JldA==")),
+        (Visitors.ANONYMOUS, SOME_PASSWORDS, sent()),
+        (Visitors.ANONYMOUS, SOME_TOKENS, Ours(parse_scopes([PULL]))),
         (Visitors.ANONYMOUS, None, Unknown()),
         (ACCOUNT, None, Unknown()),
         (ACCOUNT, Unusable("is odd"), Refused(502, "the registry 'hub' is odd")),

@@ -22,6 +22,7 @@ from .issuing import (
     GHCR_AUTH,
     HUB,
     HUB_AUTH,
+    OPEN,
     RULES,
     VAULT,
     Bed,
@@ -173,6 +174,24 @@ def test_a_password_is_not_wrapped_unless_it_is_welcome(
     bed.world.put(VAULT, lambda each: reply if authorization_of(each) == bob else vault(each))
     assert bed.refusal("scope=repository:vault/a:pull", bob)[0] == status
     assert bed.told == ([("vault", status)] if status == 502 else [])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b'Basic realm="x"', b'Bearer realm="https://auth.hub.example/token",service="hub & co"'],
+)
+def test_who_names_nobody_gets_an_empty_token_where_only_some_are_asked(
+    bed: Bed, line: bytes
+) -> None:
+    """What such a registry has for everyone is to be had on; whoever names himself is judged."""
+    wanted = "scope=repository:open/a:pull"
+    assert bed.token(wanted).authorization is None
+    there = next(each for each in bed.rules.registries if each.name == "open")
+    bed.learn.contradict(there, [line])
+    bed.world.put(HUB_AUTH, lambda question: Reply(401))
+    bed.world.put(OPEN, BasicRegistry({}))
+    assert bed.token(wanted).authorization is None
+    assert bed.refusal(wanted, basic_of("bob", "gue55"))[0] == 401
 
 
 def test_a_registry_that_begins_to_want_tokens_is_believed(bed: Bed) -> None:

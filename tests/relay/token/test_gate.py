@@ -182,8 +182,21 @@ def test_a_401_closes_a_registry_that_seemed_open(bed: Bed) -> None:
     relay = arriving().relay
     assert bed.learn.known(relay.to) == Open()
     assert not bed.gate.is_contradicted(arriving(), Send(), [CHALLENGE])
-    assert bed.learn.known(relay.to) == Bearer(AUTH, "/token", "hub")
-    assert bed.refuse(arriving())[0] == 401
+    assert bed.learn.known(relay.to) == Bearer(AUTH, "/token", "hub", asks_all=False)
+
+
+@pytest.mark.parametrize("auth", [Visitors.CLIENT, Visitors.ANONYMOUS])
+@pytest.mark.parametrize("line", [CHALLENGE, BASIC])
+def test_a_registry_that_asks_some_goes_on_to_serve_others_as_nobody(
+    bed: Bed, auth: Visitors, line: bytes
+) -> None:
+    """One push without credentials must not shut out all who pull: what is for whom, it knows."""
+    bed.world.put(HUB, open_registry)
+    bed.world.put(AUTH, lambda question: Reply(401))
+    bed.admit(arriving(auth=auth))
+    bed.gate.is_contradicted(arriving(auth=auth), Send(), [line])
+    assert bed.admit(arriving(auth=auth)) == Send()
+    assert bed.admit(arriving(f"Bearer {wrap(None, None)}", auth=auth)) == Send()
 
 
 @pytest.mark.parametrize(

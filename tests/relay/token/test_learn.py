@@ -1,6 +1,7 @@
 """What registries ask for: learned, remembered, and learned anew."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from twisted.internet.defer import CancelledError
@@ -131,13 +132,26 @@ def test_a_401_contradicts_that_nobody_is_asked(bed: Bed) -> None:
     bed.world.put(HUB.origin, open_registry)
     now(bed.learn.demand(HUB))
     bed.learn.contradict(HUB, [CHALLENGE])
-    assert bed.learn.known(HUB) == REALM
+    some = replace(REALM, asks_all=False)
+    assert bed.learn.known(HUB) == some
     bed.clock.advance(CONTRADICTION_TIME - 1)
-    assert bed.learn.known(HUB) == REALM
-    assert bed.learn.known(HUB) == REALM, "whatever the API check has said meanwhile"
+    assert bed.learn.known(HUB) == some
+    bed.learn.contradict(HUB, [CHALLENGE])
+    assert bed.learn.known(HUB) == some, "whatever the API check has said meanwhile"
+    assert len(bed.world.questions) == 2
     bed.clock.advance(FRESH_TIME)
     bed.learn.known(HUB)
     assert bed.learn.known(HUB) == Open()
+
+
+def test_a_registry_that_has_come_to_ask_all_says_so_at_its_api_check(bed: Bed) -> None:
+    bed.world.put(HUB.origin, open_registry)
+    now(bed.learn.demand(HUB))
+    bed.world.put(HUB.origin, answering(401, CHALLENGE))
+    bed.learn.contradict(HUB, [CHALLENGE])
+    bed.clock.advance(FRESH_TIME)
+    bed.learn.known(HUB)
+    assert bed.learn.known(HUB) == REALM
 
 
 @pytest.mark.parametrize("lines", [[], [b"Negotiate"], [b'Bearer realm="http://127.0.0.1/"']])
