@@ -16,7 +16,7 @@ from .config.faults import Fault, Faulty
 from .config.reading import read_config
 from .config.schema import Config, FileNetwork, Listener, TestFields
 from .config.source import Source, read
-from .destinations import judge_relays, read_registries
+from .destinations import judge_terms, read_registries, warn_of_strangers
 from .findings import Files, Findings
 from .networks.ranges import Ranges
 from .networks.spans import Span
@@ -71,10 +71,11 @@ def check(text: str, file: str, files: Files, now: datetime) -> Checked:
     rules = stages.compile(names)
     table = compile_table(reading.config, networks)
     stages.find_unreachable(rules, table)
+    judge_terms(findings, rules, registries)
     if not findings.is_sound:
         raise Faulty([*faults, *findings.faults])
     rule_set = compile_rules(reading.config, rules, names, table)
-    judge_relays(findings, rule_set, registries, certificates)
+    warn_of_strangers(findings, rule_set, certificates)
     stages.run_tests(rule_set)
     if faults or findings.faults:
         raise Faulty([*faults, *findings.faults])
@@ -254,10 +255,10 @@ def _describe(listener: Listener) -> str:
 
 def _unmet(test: TestFields, answer: Answer | Relay) -> list[tuple[str, object, object]]:
     """The expectations that an answer does not meet: which, what was wanted, what it is."""
-    # The answer of a relay is for the registry to give.
-    status, location = (
-        (answer.status, answer.location) if isinstance(answer, Answer) else (None, None)
-    )
+    if isinstance(answer, Answer):
+        status, location, nothing = answer.status, answer.location, "none"
+    else:
+        status, location, nothing = None, None, "for the registry to say"
     expectations = {
         "rule": (test.rule, answer.rule),
         "status": (test.status, status),
@@ -265,7 +266,7 @@ def _unmet(test: TestFields, answer: Answer | Relay) -> list[tuple[str, object, 
         "registry": (test.registry, answer.registry),
     }
     return [
-        (key, want, "none" if got is None else got)
+        (key, want, nothing if got is None else got)
         for key, (want, got) in expectations.items()
         if want is not None and want != got
     ]

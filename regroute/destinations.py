@@ -6,7 +6,7 @@ from .certificates import Certificate, read_authorities
 from .compile import compile_terms
 from .conditions import ClientIn
 from .config.registries import AccountFields
-from .config.schema import Config, RuleFields
+from .config.schema import Config
 from .config.urls import parse_registry
 from .findings import Findings
 from .networks.ranges import Ranges
@@ -56,41 +56,44 @@ def _read_password(content: bytes) -> str:
     return password
 
 
-def judge_relays(
-    findings: Findings,
-    rules: RuleSet,
-    registries: Mapping[str, Registry],
-    certificates: Iterable[Sequence[Certificate]],
+def judge_terms(
+    findings: Findings, rules: Iterable[Rule], registries: Mapping[str, Registry]
 ) -> None:
-    """Find what does not go together in rules, the terms of registries, and tokens.
+    """Find what does not go together in single rules, the terms of registries, and logins.
 
-    `certificates` are those of each listener.
+    Rules and registries may be those that are left where others are faulty.
     """
-    for rule in rules.rules:
+    reading = findings.reading
+    with_status = {
+        reading.place("rules", position)
+        for position, fields in enumerate(reading.config.rules)
+        if fields.status is not None
+    }
+    for rule in rules:
         for registry in rule.outcome.candidates if isinstance(rule.outcome, To) else ():
-            _judge_status(findings, rule, registry)
+            if ("rules", rule.position) in with_status and not may_redirect(rule, registry):
+                findings.fault(
+                    ("rules", rule.position, "status"),
+                    f"requests are relayed to '{registry.name}', and no redirect is there to have "
+                    "this status: leave it out, or see the mode of the registry",
+                )
             if isinstance(registry.terms.auth, Account):
                 _judge_access(findings, rule, registry)
     _warn_of_plain_accounts(findings, registries.values())
     _judge_logins(findings, registries)
+
+
+def warn_of_strangers(
+    findings: Findings, rules: RuleSet, certificates: Iterable[Sequence[Certificate]]
+) -> None:
+    """Find who else may get to see what clients log in with here.
+
+    `certificates` are those of each listener.
+    """
     if rules.challenges:
         _warn_of_realms(findings)
     names = [name for served in certificates for each in served for name in each.names]
     _warn_of_other_owners(findings, rules, names)
-
-
-def _judge_status(findings: Findings, rule: Rule, registry: Registry) -> None:
-    fields = _fields(findings.reading.config, rule)
-    if fields.status is not None and not may_redirect(rule, registry):
-        findings.fault(
-            ("rules", rule.position, "status"),
-            f"requests are relayed to '{registry.name}', and no redirect is there to have this "
-            "status: leave it out, or see the mode of the registry",
-        )
-
-
-def _fields(config: Config, rule: Rule) -> RuleFields:
-    return config.rules[rule.position]
 
 
 def _judge_access(findings: Findings, rule: Rule, registry: Registry) -> None:
@@ -123,6 +126,9 @@ def _warn_of_plain_accounts(findings: Findings, registries: Iterable[Registry]) 
 
 def _judge_logins(findings: Findings, registries: Mapping[str, Registry]) -> None:
     for position, name in enumerate(findings.reading.config.token.login):
+        if name not in registries:
+            # Its own fault has been reported.
+            continue
         terms = registries[name].terms
         if terms.mode is Mode.REDIRECT:
             why = "clients are redirected there, and log in there themselves"

@@ -128,6 +128,11 @@ UNREACHABLE = "f:3:5: nothing can reach rule 'rule-2': 'rule-1' on line 2 covers
             "f:2:33: this test fails: status is 400, not 302",
         ),
         (
+            "registries: {a: {url: 'https://a.example', mode: relay, challenge: keep}}\n"
+            "rules: [{to: a}]\ntests: [{path: /v2/, registry: a, status: 200}]",
+            "f:3:43: this test fails: status is for the registry to say, not 200",
+        ),
+        (
             RULES + "tests: [{path: /}]",
             "f:2:9: a test needs an expectation: add one of rule, status, location, registry",
         ),

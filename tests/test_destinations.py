@@ -148,6 +148,30 @@ def test_a_status_needs_a_redirect(mode: str, rule: str, is_faulty: bool) -> Non
         assert checked(text)
 
 
+def test_faults_are_found_beside_others() -> None:
+    """What is faulty itself is left out, and everything else is judged in the same run."""
+    relayed = "{url: 'https://r.example', mode: relay"
+    text = "\n".join(
+        [
+            f"registries: {{hub: {relayed}}}, vault: {relayed}, {ACCOUNT}}},",
+            f" gone: {relayed}, ca: no.pem}}}}",
+            "rules:",
+            "  - {client: nowhere, to: hub}",
+            "  - {path: /gone, to: gone, status: 307}",
+            "  - {path: /vault, to: vault}",
+            "  - {to: hub, status: 307}",
+            "token: {login: [gone, vault, hub]}",
+        ]
+    )
+    assert faults(text) == [
+        "f:2:52: cannot read 'no.pem': No such file or directory",
+        "f:4:14: unknown network 'nowhere'",
+        "f:6:5: requests go to 'vault' with an account: say in client who may have that",
+        f"f:7:23: {NO_REDIRECT}",
+        "f:8:23: no login is tried at 'vault': it has auth, and nobody needs to log in there",
+    ]
+
+
 EVERYONE = (
     "warning: this is everyone, and requests go to 'hub' with an account: name those who may have "
     "that"

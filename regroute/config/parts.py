@@ -32,9 +32,12 @@ _NOTHING = "nothing is given: write a value, or leave the key out"
 
 @dataclass(frozen=True)
 class _Entries:
-    """A list with at least one entry, which may stand `alone` without its brackets."""
+    """A list with at least one entry, which may stand `alone` without its brackets; or with none,
+    if it `may_be_empty`.
+    """
 
     alone: bool
+    may_be_empty: bool = False
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -44,11 +47,11 @@ class _Entries:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        many = {**handler(schema), "minItems": 1}
+        many = handler(schema) if self.may_be_empty else {**handler(schema), "minItems": 1}
         return {"anyOf": [many["items"], many]} if self.alone else many
 
     def _open(self, value: object) -> object:
-        if value == []:
+        if value == [] and not self.may_be_empty:
             raise ValueError("expected at least one entry")
         return (value,) if self.alone and isinstance(value, str) else value
 
@@ -94,6 +97,7 @@ class ShortForm:
 
 Many = Annotated[tuple[T, ...], _Entries(alone=True)]
 Some = Annotated[tuple[T, ...], _Entries(alone=False)]
+ManyOrNone = Annotated[tuple[T, ...], _Entries(alone=True, may_be_empty=True)]
 
 
 class Part(BaseModel):

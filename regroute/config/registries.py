@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Discriminator, Tag
 
 from ..registry import FOLLOWERS
 from . import scalars
-from .parts import Details, Given, Many, Part, ShortForm
+from .parts import Details, Given, Many, ManyOrNone, Part, ShortForm
 
 
 class AccountFields(Part):
@@ -75,8 +75,9 @@ class RegistryFields(Part):
     """stream them to the client, or redirect it to the registry for them."""
     forwarded: Annotated[bool, scalars.BOOLEAN] = False
     """Tell it who asks, in a Forwarded field (RFC 7239)."""
-    redirected: Many[Annotated[str, scalars.USER_AGENT]] = FOLLOWERS
-    """For auto: the user agents that cope with a redirect to a registry that wants credentials."""
+    redirected: ManyOrNone[Annotated[str, scalars.USER_AGENT]] = FOLLOWERS
+    """For auto: the user agents that cope with a redirect to a registry that wants credentials;
+    none with []."""
     connect: Annotated[float, scalars.PATIENCE] = 5.0
     """How long connecting may take."""
     idle: Annotated[float, scalars.PATIENCE] = 60.0

@@ -176,11 +176,15 @@ def _registry_name(text: str, known: Known) -> str:
     return text
 
 
+# Clients would take dot segments away, and ask for another path.
+_REALM_PATH = r"/(?!v2(?:/|$))(?!(?:.*/)?\.\.?(?:/|$))[A-Za-z0-9._~!$&'()*+,;=:@%/-]+"
+
+
 def _realm(text: str, known: Known) -> str:
-    match = re.fullmatch(rf"({ORIGIN})/(?!v2(?:/|$))[!-\"$->@-~]+", text)
+    match = re.fullmatch(f"({ORIGIN}){_REALM_PATH}", text)
     if match is None:
         raise ValueError(
-            f"'{text}' is no realm: write http(s)://host/path, with a path outside /v2 and "
+            f"'{text}' is no realm: write http(s)://host/path, with a plain path outside /v2 and "
             "without query or fragment"
         )
     check_origin(match[1])
@@ -322,7 +326,7 @@ DESTINATION = Scalar(
 )
 LOCATION = Scalar(_location, {"type": "string", "pattern": f"^{ORIGIN}(?:[/?#].*)?$"})
 REGISTRY_NAME = Scalar(_registry_name, {"type": "string", "pattern": f"^{NAME_PATTERN}$"})
-REALM = Scalar(_realm, {"type": "string", "pattern": rf"^{ORIGIN}/(?!v2(?:/|$))[!-\"$->@-~]+$"})
+REALM = Scalar(_realm, {"type": "string", "pattern": f"^{ORIGIN}{_REALM_PATH}$"})
 USERNAME = Scalar(_username, _FREE)
 POOL = Scalar(
     _pool,

@@ -165,7 +165,7 @@ class Forward:
     def interim(self, head: ResponseHead) -> None:
         """Tell the client what comes before the answer."""
         if self.plan.head.version == b"1.1":
-            fields = renamed(self.plan, head.end_to_end) if head.leads else head.end_to_end
+            fields = renamed(self.plan, head) if head.leads else head.end_to_end
             self.client.send(render_head(head.status, head.reason, fields))
 
     def answered(self, head: ResponseHead) -> None:

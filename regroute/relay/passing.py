@@ -46,7 +46,7 @@ class Passing:
         self._is_read = False  # the body is read, to be said in other words
         self._is_held = False  # until it is whole
         if fields is None and head.leads:
-            self._fields = renamed(plan, head.end_to_end)
+            self._fields = renamed(plan, head)
         if plan.names.may_want_body and self._wants_body():
             self._is_read = self._is_held = True
         else:
@@ -139,17 +139,17 @@ class Passing:
         self._content = [opening + connection + b"\r\n", changed]
 
 
-def renamed(plan: Plan, fields: Fields) -> Fields:
+def renamed(plan: Plan, head: ResponseHead) -> Fields:
     """The fields with the front's names in them."""
-    names = plan.names
+    names, status = plan.names, head.status
 
     def value_of(name: bytes, value: bytes) -> bytes:
         key = name.lower()
         if key in _PLACES:
-            return names.location(value)
+            return names.location(value, status)
         return names.link(value) if key == b"link" else value
 
-    return tuple((name, value_of(name, value)) for name, value in fields)
+    return tuple((name, value_of(name, value)) for name, value in head.end_to_end)
 
 
 def render_trailers(trailers: Fields) -> bytes:

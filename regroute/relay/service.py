@@ -198,7 +198,7 @@ class Relaying(Service):
     ) -> Plan:
         front = self._front(rules, head, peer, is_secure)
         forwarded = (
-            forwarded_of(response.client, front.host, is_secure=is_secure)
+            forwarded_of(response.client, front.host, front.scheme)
             if relay.to.terms.forwarded
             else None
         )

@@ -78,18 +78,22 @@ class Names:
 
     # Fields.
 
-    def location(self, value: bytes) -> bytes:
-        """A ``Location`` or ``Content-Location`` for the client.
+    def location(self, value: bytes, status: int = 200) -> bytes:
+        """A ``Location`` or ``Content-Location`` for the client, of an answer with this status.
 
         What leads to the registry leads to the front instead, whatever name and scheme that is
-        asked by; what leads elsewhere, as to a storage, is left alone.
+        asked by; what leads elsewhere, as to a storage, is left alone. Only a redirect may lead to
+        the other scheme of the same host: in any other answer the registry speaks of itself, by the
+        scheme that it has been told of (``X-Forwarded-Proto``) or takes to be right.
         """
         if (place := self._resolve(value)) is None:
             return value
-        if place.origin == self._origin:
+        is_its = place.origin == self._origin
+        if is_its or (status not in REDIRECTS and self._is_in_other_scheme(place.origin)):
             if (here := self._at_front(place.rest)) is not None:
                 return here.encode("ascii")
-            return self._at_registry(value, place)
+            if is_its:
+                return self._at_registry(value, place)
         if place.origin == self._front:
             # A registry that is told by what name it was asked for speaks by it.
             here = self._at_front(place.rest)
@@ -134,6 +138,13 @@ class Names:
         except ValueError:
             # A host that a client has sent may have a port that none is.
             return None
+
+    def _is_in_other_scheme(self, origin: str) -> bool:
+        """Whether an origin is the registry's or the front's but for http in the place of https, or
+        the other way round.
+        """
+        known = (each for each in (self._origin, self._front) if each is not None)
+        return origin != self._front and _host(origin) in map(_host, known)
 
     def _resolve(self, value: bytes) -> Place | None:
         if _PLAIN.fullmatch(value) is None:
@@ -247,6 +258,11 @@ def _read(sent: str) -> Asked | None:
         return parse_path(decoded(parse_target(sent.encode("ascii")).path))
     except Refusal:
         return None
+
+
+def _host(origin: str) -> str:
+    """Its host, with the port where that is not the scheme's own."""
+    return origin.partition("://")[2]
 
 
 def _normal(rest: str) -> tuple[str, str, str]:

@@ -85,14 +85,14 @@ class Front:
             return self.realm
         port = _PORT.search(self.host)
         suffix = f":{int(port[1])}" if port else ""
-        return f"{self._scheme}://{self._name}{suffix}{DEFAULT_PATH}"
+        return f"{self.scheme}://{self._name}{suffix}{DEFAULT_PATH}"
 
     @cached_property
     def origin(self) -> str | None:
         """The origin that the client has asked, if it has named one."""
         if not self.host:
             return None
-        return f"{self._scheme}://{self.host.decode('ascii').lower()}"
+        return f"{self.scheme}://{self.host.decode('ascii').lower()}"
 
     @property
     def service(self) -> str:
@@ -109,7 +109,8 @@ class Front:
         return self.url if namespace is None else f"{self.url}?ns={quote(namespace, safe='')}"
 
     @property
-    def _scheme(self) -> str:
+    def scheme(self) -> str:
+        """What the client speaks."""
         if self.names is not None:
             return "https"
         # What is no such word has been written by nobody who should be believed.

@@ -53,7 +53,7 @@ def render(method: bytes, target: bytes, fields: Fields) -> bytes:
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
-def forwarded_of(client: Address | None, host: bytes, *, is_secure: bool) -> bytes:
+def forwarded_of(client: Address | None, host: bytes, scheme: str) -> bytes:
     """Who asks, and what for, as ``Forwarded`` says it (RFC 7239 §4)."""
     if client is None:
         node = b"unknown"
@@ -62,4 +62,4 @@ def forwarded_of(client: Address | None, host: bytes, *, is_secure: bool) -> byt
     else:
         node = str(client).encode("ascii")
     # What is no token is quoted; a host has neither quotes nor backslashes in it.
-    return b'for=%s;host="%s";proto=%s' % (node, host, b"https" if is_secure else b"http")
+    return b'for=%s;host="%s";proto=%s' % (node, host, scheme.encode("ascii"))

@@ -38,7 +38,6 @@ ITS = f"{HUB}/v2/library/foo/blobs/uploads/1"
         (UPLOAD, "/v2/librarian/x/tags/list", f"{HUB}/v2/librarian/x/tags/list"),
         # Elsewhere.
         (UPLOAD, "https://s.example/v2/library/foo/x?a=%2f|", None),
-        (UPLOAD, "http://registry.example/v2/library/foo/tags/list", None),
         (UPLOAD, "https://registry.example:8443/v2/library/foo/tags/list", None),
         (UPLOAD, "https://registry.example.evil.example/", None),
         (UPLOAD, "https://registry.example@evil.example/", None),
@@ -47,7 +46,13 @@ ITS = f"{HUB}/v2/library/foo/blobs/uploads/1"
         # By the front's own name, as a registry does that is told of it.
         (UPLOAD, f"{FRONT}/v2/library/foo/blobs/uploads/1", f"{FRONT}{UPLOAD}1"),
         (UPLOAD, f"{FRONT}/v2/foo/blobs/uploads/1", None),
-        (UPLOAD, "https://front.example/v2/library/foo/blobs/uploads/1", None),
+        (UPLOAD, "http://front.example/v2/library/foo/blobs/uploads/1", None),
+        # By the other scheme, which it takes to be right.
+        (UPLOAD, "http://registry.example/v2/library/foo/tags/list", "/v2/foo/tags/list"),
+        (UPLOAD, "http://registry.example/v2/librarian/x/tags/list", None),
+        (UPLOAD, "http://registry.example:443/v2/library/foo/tags/list", None),
+        (UPLOAD, "https://front.example:10000/v2/library/foo/tags/list", "/v2/foo/tags/list"),
+        (UPLOAD, "https://front.example:10000/v2/foo/tags/list", None),
         # What would be another place here, or none.
         (UPLOAD, f"{HUB}//evil.example/x", None),
         (UPLOAD, "/.//evil.example/x", f"{HUB}//evil.example/x"),
@@ -155,16 +160,22 @@ ORIGINS = {
     HUB: re.compile("https://registry\\.example(?::443)?"),
     FRONT: re.compile(re.escape(FRONT)),
 }
+IN_EITHER_SCHEME = {
+    HUB: re.compile("https://registry\\.example(?::443)?|http://registry\\.example(?::80)?"),
+    FRONT: re.compile(r"https?://front\.example:10000"),
+}
 
 
-def origin_of(reference: Reference) -> str:
+def origin_of(reference: Reference, status: int) -> str:
+    """Where a reference leads; an answer that is no redirect means both schemes by either."""
+    origins = ORIGINS if status == 302 else IN_EITHER_SCHEME
     written = f"{reference.scheme}://{reference.authority}".lower()
-    return next((name for name, form in ORIGINS.items() if form.fullmatch(written)), written)
+    return next((name for name, form in origins.items() if form.fullmatch(written)), written)
 
 
-def end(prefix: str, reference: Reference) -> tuple[object, ...]:
+def end(prefix: str, reference: Reference, status: int) -> tuple[object, ...]:
     """Where a client ends that follows an absolute reference, through the front if it is there."""
-    origin, rest = origin_of(reference), reference.path or "/"
+    origin, rest = origin_of(reference, status), reference.path or "/"
     if reference.query is not None:
         rest += f"?{reference.query}"
     if origin == FRONT:
@@ -176,13 +187,17 @@ def end(prefix: str, reference: Reference) -> tuple[object, ...]:
     return origin, visible_path(path.encode()), mark, visible_path(query.encode())
 
 
-@given(st.sampled_from(list(RULES)), targets, values)
-@example("library", "/v2/foo/tags/list", f"{FRONT}//registry.example/")
-def test_a_location_leads_where_the_registry_said(prefix: str, target: str, value: str) -> None:
+@given(st.sampled_from(list(RULES)), targets, values, st.sampled_from([201, 302]))
+@example("library", "/v2/foo/tags/list", f"{FRONT}//registry.example/", 302)
+@example("library", UPLOAD, "http://registry.example/v2/library/foo/tags/list", 201)
+@example("library", UPLOAD, "http://registry.example/v2/library/foo/tags/list", 302)
+def test_a_location_leads_where_the_registry_said(
+    prefix: str, target: str, value: str, status: int
+) -> None:
     """Whichever way: the client that follows ours and the one that follows the registry's meet."""
     relay = relayed(prefix, target)
     assert relay is not None
-    ours = Names.of(relay, FRONT).location(value.encode()).decode()
+    ours = Names.of(relay, FRONT).location(value.encode(), status).decode()
     if re.search(r"[\\ \n]", value):
         assert ours == value
         return
@@ -191,8 +206,8 @@ def test_a_location_leads_where_the_registry_said(prefix: str, target: str, valu
         assert ours == value
         return
     got = transform(Reference.of(FRONT + target), Reference.of(ours))
-    assert end(prefix, got) == end(prefix, meant)
-    if origin_of(meant) not in ORIGINS and Reference.of(value).scheme is not None:
+    assert end(prefix, got, status) == end(prefix, meant, status)
+    if origin_of(meant, status) not in ORIGINS and Reference.of(value).scheme is not None:
         assert ours == value
 
 
@@ -277,13 +292,12 @@ def test_a_redirect_leads_back_where_a_client_would_ask_the_same_again(
     relay = relayed(prefix, target)
     assert relay is not None
     here = Names.of(relay, FRONT)
-    got = transform(
-        Reference.of(FRONT + target), Reference.of(here.location(value.encode()).decode())
-    )
+    location = here.location(value.encode(), 302).decode()
+    got = transform(Reference.of(FRONT + target), Reference.of(location))
     asks_again = (
         not re.search(r"[\\ \n]", value)
         and got.authority is not None
-        and end(prefix, got) == end(prefix, Reference.of(HUB + relay.target))
+        and end(prefix, got, 302) == end(prefix, Reference.of(HUB + relay.target), 302)
     )
     assert here.leads_back("GET", 302, value.encode()) == asks_again
 

@@ -68,20 +68,20 @@ def test_who_asks_is_told_beside_what_others_have_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("client", "host", "is_secure", "said"),
+    ("client", "host", "scheme", "said"),
     [
-        ("192.0.2.1", b"a.example", True, b'for=192.0.2.1;host="a.example";proto=https'),
-        ("2001:db8::1", b"a:80", False, b'for="[2001:db8::1]";host="a:80";proto=http'),
-        (None, b"[::1]:80", False, b'for=unknown;host="[::1]:80";proto=http'),
-        (None, b"", False, b'for=unknown;host="";proto=http'),
+        ("192.0.2.1", b"a.example", "https", b'for=192.0.2.1;host="a.example";proto=https'),
+        ("2001:db8::1", b"a:80", "http", b'for="[2001:db8::1]";host="a:80";proto=http'),
+        (None, b"[::1]:80", "http", b'for=unknown;host="[::1]:80";proto=http'),
+        (None, b"", "http", b'for=unknown;host="";proto=http'),
     ],
 )
 def test_forwarded_says_who_asks_for_what_and_how(
-    client: str | None, host: bytes, is_secure: bool, said: bytes
+    client: str | None, host: bytes, scheme: str, said: bytes
 ) -> None:
     """RFC 7239 §4: what is no token is quoted, and addresses of version 6 are in brackets."""
     address: Address | None = None if client is None else ip_address(client)
-    assert forwarded_of(address, host, is_secure=is_secure) == said
+    assert forwarded_of(address, host, scheme) == said
 
 
 @pytest.mark.parametrize(
