@@ -19,6 +19,7 @@ from typing import NamedTuple
 import pytest
 
 from ..ports import free_port
+from ..processes import heed_ctrl_c
 from ..tree import ROOT, clone
 
 # What would lead a child to the environment of these tests instead of its own.
@@ -91,11 +92,6 @@ def location(port: int) -> str | None:
         return None
     finally:
         connection.close()
-
-
-def heed_ctrl_c() -> None:
-    """What a shell does for a foreground program; background ones inherit that they ignore it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextmanager
