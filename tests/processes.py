@@ -79,11 +79,6 @@ def succeeds(argv: Sequence[str], env: Mapping[str, str] | None = None) -> bool:
     return True
 
 
-def heed_ctrl_c() -> None:
-    """What a shell does for a foreground program; background ones inherit that they ignore it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def eventually(condition: Callable[[], bool], seconds: float = 20) -> bool:
     """True as soon as the condition holds, False when it has not within the time."""
     deadline = time.monotonic() + seconds

@@ -19,7 +19,6 @@ from typing import NamedTuple
 import pytest
 
 from ..ports import free_port
-from ..processes import heed_ctrl_c
 from ..tree import ROOT, clone
 
 # What would lead a child to the environment of these tests instead of its own.
@@ -107,7 +106,6 @@ def serving(argv: Sequence[str | Path], port: int, log: Path, cwd: Path) -> Iter
             stdout=printed,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=heed_ctrl_c,
         ) as process,
     ):
         try:

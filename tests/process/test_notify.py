@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from ..ports import free_port
-from ..processes import heed_ctrl_c
 from .apart import apart, replace
 from .daemon import PATIENCE, Daemon, command, eventually
 
@@ -84,7 +83,6 @@ def notifying(ear: Ear, directory: Path, **environ: str) -> Iterator[Daemon]:
             stdout=subprocess.DEVNULL,
             stderr=written,
             env={**os.environ, "NOTIFY_SOCKET": ear.name, **environ},
-            preexec_fn=heed_ctrl_c,
         )
     try:
         yield Daemon(process, port, file, output)
