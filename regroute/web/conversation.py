@@ -12,6 +12,7 @@ from ..answers import Reason, Refusal
 from .body import framing_of
 from .connection import Connection
 from .hosting import Host
+from .streams import PORTION, RECEIVE
 from .transport import SocketTransport
 
 if TYPE_CHECKING:
@@ -161,6 +162,8 @@ class Conversation(Connection):
         except Refusal as refusal:
             self._fail(refusal)
             return
+        if isinstance(self.transport, SocketTransport):
+            self.transport.portion = PORTION if framing.is_fine else RECEIVE
         exchange = self._exchange
         self._deadline.set(self._idle_time)
         if end is not None:

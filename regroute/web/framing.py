@@ -13,9 +13,12 @@ from .strict import FIELD_LINE
 LONGEST_LINE = 4096
 """How long a line between chunks may be, in bytes."""
 MOST_TRAILERS = 64
+FINE = 64
+"""Of how many bytes a chunk is, framing included, so that a body of them is work to read."""
 
 # RFC 9112 §7.1: the size, and extensions that mean nothing to us.
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t -~\x80-\xff]*)?")
+_PLAIN_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")
 
 
 class Framing(Protocol):
@@ -25,6 +28,8 @@ class Framing(Protocol):
     """The fields after the body, with their names in lower case."""
     left: int
     """How many bytes of content are known to come, though there may be more."""
+    is_fine: bool
+    """Whether it comes in so small pieces that little of it should be taken at once."""
 
     def take(self, data: bytes) -> tuple[bytes, int | None]:
         """The content in `data`, which follows on what came before, and where the body ends in it.
@@ -37,6 +42,7 @@ class Counted:
     """A body whose length is told beforehand."""
 
     trailers: Fields = ()
+    is_fine = False
 
     def __init__(self, length: int) -> None:
         self.left = length
@@ -56,6 +62,7 @@ class UntilClose:
 
     trailers: Fields = ()
     left = 0
+    is_fine = False
 
     def take(self, data: bytes) -> tuple[bytes, int | None]:
         """All is content."""
@@ -68,6 +75,7 @@ class Chunked:
     def __init__(self) -> None:
         self.trailers: Fields = ()
         self.left = 0  # of a chunk's data
+        self.is_fine = False
         self._line = b""
         self._read = self._read_size
 
@@ -82,6 +90,8 @@ class Chunked:
                 self.left -= len(piece)
                 at += len(piece)
                 continue
+            if self._read == self._read_size and not self._line:
+                at = _take_whole(data, at, content)
             start, at = at, data.find(b"\n", at) + 1 or len(data)
             self._line += data[start:at]
             if len(self._line) > LONGEST_LINE:
@@ -92,6 +102,7 @@ class Chunked:
                     raise Refusal(400, "lines must end with CR LF", Reason.LINE_END)
                 if self._read(line[:-2]):
                     return b"".join(content), at
+        self.is_fine = len(content) * FINE > len(data)
         return b"".join(content), None
 
     def _read_size(self, line: bytes) -> bool:
@@ -118,3 +129,18 @@ class Chunked:
             raise Refusal(400, "a trailer field is malformed", Reason.FIELD)
         self.trailers += ((field[1].lower(), field[2].strip(b" \t")),)
         return False
+
+
+def _take_whole(data: bytes, at: int, content: list[bytes]) -> int:
+    """Take the plain chunks that are there from `at` on; where the first other one begins.
+
+    They may be of one byte each. Line by line they would take three times as long.
+    """
+    while (size := _PLAIN_SIZE.match(data, at)) is not None:
+        start = size.end()
+        end = start + int(size[1], 16)
+        if end == start or data[end : end + 2] != b"\r\n":
+            break
+        content.append(data[start:end])
+        at = end + 2
+    return at

@@ -11,6 +11,8 @@ from ..metrics.events import Count, Event
 
 RECEIVE = 64 * 1024
 """How many bytes are taken from a plain socket at once."""
+PORTION = 4096
+"""How many, where they are work to read: others are to get their turn in between."""
 RECORD = 16 * 1024
 """How many bytes a TLS record has at the most (RFC 8446 §5.1)."""
 EOF = b""
@@ -33,8 +35,11 @@ class Stream(Protocol):
     is_clogged: bool
 
     def fileno(self) -> int: ...
-    def receive(self) -> bytes:
-        """Bytes that have come; none at the stream's end. Raises `OSError`."""
+    def receive(self, size: int = RECEIVE) -> bytes:
+        """Bytes that have come, about so many at the most; none at the stream's end.
+
+        Raises `OSError`.
+        """
 
     def send(self, data: bytes) -> int:
         """How many of the bytes have been taken. Raises `OSError`."""
@@ -62,9 +67,9 @@ class Plain:
         self.close = plain.close
         self._socket = plain
 
-    def receive(self) -> bytes:
+    def receive(self, size: int = RECEIVE) -> bytes:
         """Bytes that have come."""
-        return self._socket.recv(RECEIVE, _DONTWAIT)
+        return self._socket.recv(size, _DONTWAIT)
 
     def send(self, data: bytes) -> int:
         """How many of the bytes have been sent."""

@@ -23,7 +23,7 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from .streams import EOF, Plain, Stream
+from .streams import EOF, RECEIVE, Plain, Stream
 
 FULL = 64 * 1024
 """How many unsent bytes make the protocol pause."""
@@ -90,6 +90,8 @@ class SocketTransport:
         self.mask = EPOLLIN
         self.is_secure = not isinstance(stream, Plain)
         """Whether it speaks TLS."""
+        self.portion = RECEIVE
+        """How many bytes are read at once."""
         self.is_patient = False
         """Whether what the peer has sent is read to its end when it takes nothing any more."""
 
@@ -127,7 +129,7 @@ class SocketTransport:
 
     def _receive(self) -> None:
         try:
-            data = self.stream.receive()
+            data = self.stream.receive(self.portion)
         except BlockingIOError:
             return
         except OSError:

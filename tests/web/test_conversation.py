@@ -1,11 +1,14 @@
 """A connection whose requests are answered over time."""
 
 from collections.abc import Iterator
+from math import ceil
 
 import pytest
 
 from regroute.answers import Fields, Refusal
 from regroute.web.exchange import Asking, Exchange
+from regroute.web.lane import BURSTS
+from regroute.web.streams import PORTION
 from regroute.web.strict import Head, read_head
 
 from .answers import read_answers
@@ -25,13 +28,14 @@ class Echo:
         self._held = held
         self._head = head
         self._client = client
-        self._body = b""
+        self.body = b""
+        """What has come of the request's."""
 
     def begin(self) -> None:
         """There is nothing to wait for."""
 
     def take(self, content: bytes) -> None:
-        self._body += content
+        self.body += content
 
     def end(self, trailers: Fields) -> None:
         if self._held is None:
@@ -40,7 +44,7 @@ class Echo:
             self._held.append(self)
 
     def answer(self) -> None:
-        said = b"%b %b" % (self._head.target, self._body)
+        said = b"%b %b" % (self._head.target, self.body)
         persists = self._client.may_persist
         close = b"" if persists else b"Connection: close\r\n"
         answer = b"HTTP/1.1 200 OK\r\n%bContent-Length: %d\r\n\r\n%b" % (close, len(said), said)
@@ -68,6 +72,7 @@ class Echoes:
         self.known: dict[bytes, Head] = {}
         self.recalled = 0
         self.judged = 0
+        self.last: Echo | None = None
 
     def recall(self, peer: str | None, is_secure: bool, raw: bytes) -> Head | None:
         found = self.known.get(raw)
@@ -77,7 +82,8 @@ class Echoes:
     def exchange(self, head: Head, raw: bytes, peer: str | None, client: Asking) -> Exchange | None:
         assert head == read_head(raw)
         self.known[raw] = head
-        return Echo(head, client, self.held)
+        self.last = Echo(head, client, self.held)
+        return self.last
 
     def is_own(self, target: bytes) -> bool:
         self.judged += 1
@@ -171,3 +177,16 @@ def test_a_known_head_waits_until_the_request_before_it_is_answered(
         talker.read()
     assert len(held) == 1
     assert len(read_answers(talker.received)) == 3
+
+
+def test_a_body_in_tiny_chunks_leaves_the_others_their_turn(bed: Laned, echoes: Echoes) -> None:
+    """Reading it is work: a burst takes a small portion of it at a time, whatever has come."""
+    put = b"PUT /p HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunk = b"1\r\nx\r\n"
+    talker = bed.connect().send(put + chunk)
+    talker.near.sendall(chunk * 10_000)
+    talker.deliver()
+    bed.lane.doRead()
+    assert echoes.last is not None
+    assert 1 < len(echoes.last.body) <= 1 + ceil(BURSTS * PORTION / len(chunk))
+    assert talker.send(b"0\r\n\r\n").received.endswith(b"/p " + b"x" * 10_001)

@@ -114,6 +114,22 @@ def test_a_chunk_that_goes_on_says_how_much_is_left() -> None:
     assert framing.left == 0
 
 
+@pytest.mark.parametrize(
+    ("raw", "is_fine"),
+    [
+        (b"1\r\nx\r\n" * 3, True),
+        (b"1;x=y\r\nx\r\n" * 3, True),
+        (b"3a\r\n" + b"x" * 0x3A + b"\r\n", False),
+        (b"100\r\n" + b"x" * 100, False),
+        (b"1;" + b"x" * 100 + b"\r\nx\r\n", False),
+    ],
+)
+def test_chunks_are_fine_where_they_are_many_for_their_bytes(raw: bytes, is_fine: bool) -> None:
+    framing = Chunked()
+    framing.take(raw)
+    assert framing.is_fine == is_fine
+
+
 @pytest.mark.parametrize(("count", "is_fine"), [(MOST_TRAILERS, True), (MOST_TRAILERS + 1, False)])
 def test_so_many_trailers_and_no_more(count: int, is_fine: bool) -> None:
     raw = b"0\r\n" + b"a: b\r\n" * count + b"\r\n"

@@ -13,6 +13,7 @@ from ...answers import Refusal
 from ...web.framing import UntilClose
 from ...web.hosting import StreamTransport
 from ...web.progress import taken
+from ...web.streams import PORTION, RECEIVE
 from ...web.strict import END
 from .ask import Unreachable
 from .response import LONGEST_HEAD, Broken, framing_of, read_head
@@ -66,6 +67,8 @@ class Asker(Protocol):
 
 class UpstreamTransport(StreamTransport, Protocol):
     """What a connection needs of its transport."""
+
+    portion: int
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None: ...
     def is_quiet(self) -> bool: ...
@@ -253,6 +256,7 @@ class Upstream(TwistedProtocol):
     def _take_content(self, asker: Asker, data: bytes) -> None:
         assert self._framing is not None
         content, end = self._framing.take(data)
+        self.transport.portion = PORTION if self._framing.is_fine else RECEIVE
         if content:
             asker.content(content)
         if end is not None and self._asker is asker:

@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 
 from regroute.relay.upstream.connection import Upstream
+from regroute.web.streams import RECEIVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +42,8 @@ class End:
         self.is_reading = True
         self.fate = "open"
         self.to_come = b""
+        self.portion = RECEIVE
+        self.most = 0  # how many bytes have come at once
         self._producer: IPushProducer | None = None
         self._is_full = False
         self._end: Failure | None = None
@@ -121,7 +124,8 @@ class End:
     def settle(self) -> End:
         """Let happen what is to happen."""
         while self.to_come and self.is_reading and self.fate == "open":
-            data, self.to_come = self.to_come, b""
+            data, self.to_come = self.to_come[: self.portion], self.to_come[self.portion :]
+            self.most = max(self.most, len(data))
             self.protocol.dataReceived(data)
         if self._end is not None:
             end, self._end = self._end, None

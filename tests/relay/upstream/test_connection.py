@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from regroute.relay.upstream.ask import Unreachable
 from regroute.relay.upstream.connection import MOST_INTERIM, Upstream
 from regroute.relay.upstream.response import LONGEST_HEAD
+from regroute.web.streams import PORTION
 
 from .ends import Asked, End, Ends, new_end
 
@@ -102,6 +103,18 @@ def test_an_answer_without_a_length_ends_with_its_connection() -> None:
     assert asked.told == WHOLE
     assert asked.body == b"one"
     assert not bed.is_released
+
+
+def test_what_comes_in_tiny_chunks_is_read_in_small_portions() -> None:
+    """Its reading is work, and others are to get their turn in between."""
+    bed = Bed()
+    asked = bed.answer(IN_CHUNKS, b"1\r\nx\r\n")
+    bed.end.send(b"1\r\nx\r\n" * 10_000)
+    assert bed.end.most == PORTION
+    bed.end.send(b"10000\r\n" + b"x" * 65_536 + b"\r\n0\r\n\r\n")
+    assert bed.end.most > PORTION
+    assert asked.body == b"x" * (1 + 10_000 + 65_536)
+    assert asked.told[-1] == "ended"
 
 
 def test_trailers_come_with_the_end() -> None:
