@@ -48,7 +48,11 @@ class Names:
 
 
 def compile_terms(
-    fields: RegistryFields, auth: Visitors | Account, authorities: str | None
+    fields: RegistryFields,
+    auth: Visitors | Account,
+    authorities: str | None,
+    *,
+    takes_logins: bool = True,
 ) -> Terms:
     """How a registry is relayed; `authorities` are in PEM."""
     mode = Mode(fields.mode)
@@ -58,6 +62,7 @@ def compile_terms(
     return Terms(
         mode=mode,
         auth=auth,
+        takes_logins=takes_logins,
         keeps_challenge=fields.challenge == "keep",
         redirects_blobs=fields.blobs == "redirect",
         forwarded=fields.forwarded,

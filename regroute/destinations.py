@@ -22,6 +22,7 @@ _ALL = (Ranges.of([Span(4, 0, 2**32 - 1)]), Ranges.of([Span(6, 0, 2**128 - 1)]))
 def read_registries(findings: Findings) -> dict[str, Registry]:
     """The registries by their names; one whose files are faulty is left out."""
     registries = {}
+    login = findings.reading.config.token.login
     for name, fields in findings.reading.config.registries.items():
         place = ("registries", name)
         auth: Visitors | Account | None = Visitors.CLIENT
@@ -35,7 +36,8 @@ def read_registries(findings: Findings) -> dict[str, Registry]:
         if auth is None or (fields.ca is not None and authorities is None):
             findings.is_sound = False
             continue
-        terms = compile_terms(fields, auth, authorities)
+        takes_logins = not login or name in login
+        terms = compile_terms(fields, auth, authorities, takes_logins=takes_logins)
         registries[name] = parse_registry(fields.url, name, terms)
     return registries
 

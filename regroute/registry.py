@@ -38,12 +38,14 @@ FOLLOWERS = ("containerd/*",)
 class Terms:
     """How requests are relayed to a registry. Times are in seconds.
 
+    One that `takes_logins` may see the passwords of clients that log in here.
     `authorities` are PEM certificates that its TLS is checked by, the system's if there are none.
     `redirected` are the user agents that `Mode.AUTO` redirects in any case.
     """
 
     mode: Mode = Mode.REDIRECT
     auth: Visitors | Account = Visitors.CLIENT
+    takes_logins: bool = True
     keeps_challenge: bool = False
     redirects_blobs: bool = False
     forwarded: bool = False

@@ -77,7 +77,7 @@ class Relaying(Service):
         self._clock = clock
         self._pool = Pool(resolver, poller, clock, count)
         self._troubles = Troubles(count, clock)
-        ask = Questions(self._pool).ask
+        ask = Questions(self._pool, clock).ask
         self._learn = Learn(ask, clock, tell_open)
         self._own_tokens = OwnTokens(ask, clock)
         tell = self._troubles.tell

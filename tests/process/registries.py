@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import struct
@@ -76,6 +77,10 @@ class Visit:
         with suppress(OSError):
             return self._input.read()
         return b""
+
+    def is_left(self, seconds: float) -> bool:
+        """Whether the other end closes, or says anything more, within a time."""
+        return bool(select.select([self._connection], [], [], seconds)[0])
 
     def reset(self) -> None:
         """Break the connection off."""

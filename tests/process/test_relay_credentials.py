@@ -20,6 +20,7 @@ from .test_workers import workers_of
 
 UNAUTHORIZED = "401 Unauthorized\r\nWWW-Authenticate: "
 ACCOUNT = "auth: {username: bot, password_file: pw}"
+TRICKLE = "auth: anonymous, connect: 500ms, idle: 500ms"
 SECRET = "s3cret-of-the-bot"
 
 
@@ -66,6 +67,28 @@ def test_a_realm_that_makes_no_sense_is_in_the_log(tmp_path: Path, terms: str) -
         assert daemon.ask(path).status == 502
         assert daemon.logs("no answer from r (")
         assert "the realm of 'r' answers something else than JSON" in daemon.log()
+
+
+def test_a_realm_that_trickles_holds_nobody_for_longer_than_a_silent_one(tmp_path: Path) -> None:
+    """Its bytes are no answer, and all who need the same token wait for it."""
+
+    def behave(visit: Visit) -> None:
+        request = visit.request()
+        if request is not None and request.target.startswith("/v2/"):
+            realm = f"http://{request.field('host')}/realm"
+            visit.say(answer_of(b"", f'{UNAUTHORIZED}Bearer realm="{realm}"'))
+        elif request is not None:
+            visit.say(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+            while not visit.is_left(0.1):
+                visit.say(b" ")
+
+    with (
+        registry(behave) as there,
+        relaying(tmp_path, {"r": there.url}, TRICKLE, "", "", "own") as daemon,
+    ):
+        assert daemon.ask("/v2/r/manifests/1").status == 504
+        assert eventually(lambda: there.open == 0)
+        assert daemon.logs("it takes too long to answer")
 
 
 def test_the_realm_has_the_host_of_an_absolute_target(tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ def _admit_client(
     token: FrontToken | None,
     demand: Demand | None,
 ) -> Verdict:
+    terms = relay.to.terms
     match demand:
         case None:
             return Unknown()
@@ -113,13 +114,13 @@ def _admit_client(
             return Refused(502, f"the registry '{relay.registry}' {why}")
         case Open() | Bearer(asks_all=False) | Basic(asks_all=False) if token or not authorization:
             return _SEND_NONE
-        case Basic() if authorization and _scheme(authorization[0]) == b"basic":
+        case Basic() if terms.takes_logins and _is_basic(authorization):
             return Send(tuple(authorization))
     error = None
     if token is not None:
         # What it is good for is another registry, or one that wants no credentials.
         error = INSUFFICIENT if token.authorization is None else INVALID
-    elif authorization and _scheme(authorization[0]) != b"basic":
+    elif authorization and not _is_basic(authorization):
         error = INVALID
     return Unauthorized(asked_scopes(relay, method), error)
 
@@ -155,7 +156,7 @@ def _welcome(authorization: Sequence[bytes], token: FrontToken | None) -> Verdic
     """The API check: it sends clients to the token endpoint, which tells who may log in."""
     if token is not None:
         return Welcome()
-    wrong = bool(authorization) and _scheme(authorization[0]) != b"basic"
+    wrong = bool(authorization) and not _is_basic(authorization)
     return Unauthorized((), INVALID if wrong else None)
 
 
@@ -166,8 +167,8 @@ def basic(account: Account) -> bytes:
     return b"Basic " + b64encode(text.encode(errors="surrogateescape"))
 
 
-def _scheme(authorization: bytes) -> bytes:
-    return authorization.partition(b" ")[0].lower()
+def _is_basic(authorization: Sequence[bytes]) -> bool:
+    return bool(authorization) and authorization[0].partition(b" ")[0].lower() == b"basic"
 
 
 def _front_token(authorization: Sequence[bytes]) -> FrontToken | None:

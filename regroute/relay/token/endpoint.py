@@ -94,7 +94,7 @@ class Endpoint:
         registry = sought.registry
         if registry is None:
             return _give_nothing()
-        if login and registry.name not in login:
+        if not registry.terms.takes_logins:
             # Clients log in to others: what they bring is for those.
             wanted = replace(wanted, account=None, refresh_token=None)
         try:

@@ -22,7 +22,7 @@ from .shared import Shared
 FRESH_TIME = 300.0
 """How long what has been learned is not asked again, in seconds."""
 FAILURE_TIME = 5.0
-"""How long a registry that has not answered is left alone, in seconds."""
+"""How long a registry that has not answered, or with nothing of use, is left alone, in seconds."""
 CONTRADICTION_TIME = 3600.0
 """How long a registry that has asked someone for credentials does not count as open again, whatever
 its API check says, in seconds: some ask for them at some repositories only."""
@@ -172,9 +172,13 @@ class Learn(Service):
         closed_until = before.closed_until if before else 0.0
         if before is not None and isinstance(demand, Open) and closed_until > now:
             demand = before.demand
-        if isinstance(demand, Unusable) and (before is None or before.demand != demand):
-            _log.warn("the registry '{name}' {why}", name=registry.name, why=demand.why)
-        self._remember(registry, _Learned(demand, now, now + FRESH_TIME, closed_until))
+        fresh_time = FRESH_TIME
+        if isinstance(demand, Unusable):
+            # Nobody gets anything there, so it is as one that does not answer.
+            fresh_time = FAILURE_TIME
+            if before is None or before.demand != demand:
+                _log.warn("the registry '{name}' {why}", name=registry.name, why=demand.why)
+        self._remember(registry, _Learned(demand, now, now + fresh_time, closed_until))
         return demand
 
     def _remember(self, registry: Registry, learned: _Learned) -> None:

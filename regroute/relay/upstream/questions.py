@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from .ask import LONGEST_REPLY, Question, Reply, Unreachable
 from .connect import Place
 from .request import authority, render
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+
     from ...answers import Fields
     from .connection import Upstream
     from .pool import Pool
@@ -20,12 +23,23 @@ if TYPE_CHECKING:
 class Questions:
     """Asks over the connections of a pool."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, clock: IReactorTime) -> None:
         self._pool = pool
+        self._clock = clock
 
     def ask(self, question: Question) -> Deferred[Reply]:
-        """Ask; a Deferred that is cancelled asks no more."""
-        return _Asking(question, self._pool).start()
+        """Ask; a Deferred that is cancelled asks no more.
+
+        All of it has as long as connecting and a registry's silence may take, however it trickles:
+        many may wait for the answer, and it is short.
+        """
+
+        def late(_: object, __: float) -> Failure:
+            return Failure(Unreachable(504, f"{question.origin}: it takes too long to answer"))
+
+        terms = question.registry.terms
+        asking = _Asking(question, self._pool).start()
+        return asking.addTimeout(terms.connect + terms.idle, self._clock, late)
 
 
 class _Asking:

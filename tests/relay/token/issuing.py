@@ -82,6 +82,8 @@ class Bed:
 
     def use(self, text: str, login: Sequence[str] = ()) -> None:
         """Go by these rules."""
+        if login:
+            text = f"token: {{login: [{', '.join(login)}]}}\n{text}"
         self.rules = checked(text, {"pw": b"b0t-secret"}).rules
         self.login = login
         self.learn.follow(self.rules.registries)

@@ -129,6 +129,18 @@ def test_a_clients_credentials_go_where_they_are_for(
     assert judged(IMAGE, authorization, demand) == verdict
 
 
+@pytest.mark.parametrize(
+    ("authorization", "verdict"),
+    [(BASIC, wanted(PULL)), (None, wanted(PULL)), (f"Bearer {OUR_PASSWORD}", sent(BASIC))],
+)
+def test_a_password_does_not_go_where_clients_do_not_log_in(
+    authorization: str | None, verdict: Verdict
+) -> None:
+    """One that somebody has bound to the registry himself is his own affair."""
+    elsewhere = replace(terms(), takes_logins=False)
+    assert judged(IMAGE, authorization, Basic(), elsewhere) == verdict
+
+
 @pytest.mark.parametrize("demand", [BEARER, Basic(), Open(), None, Unusable("is odd")])
 @pytest.mark.parametrize(
     ("authorization", "verdict"),

@@ -192,6 +192,18 @@ def test_a_hostile_realm_is_told_once_in_the_log(bed: Bed, logged: list[str]) ->
     assert line.startswith("warn: the registry 'hub' sends clients to a realm that is not gone to")
 
 
+def test_a_registry_that_asks_for_nothing_of_use_is_asked_again_soon(bed: Bed) -> None:
+    """As while the one that it knows its clients by is away, and it has no challenge to give."""
+    bed.world.put(HUB.origin, answering(401))
+    assert isinstance(now(bed.learn.demand(HUB)), Unusable)
+    bed.world.put(HUB.origin, answering(401, CHALLENGE))
+    bed.clock.advance(FAILURE_TIME - 1)
+    assert isinstance(now(bed.learn.demand(HUB)), Unusable)
+    bed.clock.advance(1)
+    bed.learn.known(HUB)
+    assert now(bed.learn.demand(HUB)) == REALM
+
+
 # The registries that redirects depend on.
 
 
