@@ -2,12 +2,14 @@
 
 from collections.abc import Set
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from .answers import Answer, Reason, Relay
 from .check import Checked
 from .networks.spans import Address
 from .registry import Mode
+from .relay.rewrite.names import Names
 from .relay.token.front import token_path
 from .respond import respond_to
 from .rules import Rule
@@ -100,9 +102,13 @@ def explain(
     `known_open` are the origins of the registries that are known to ask nobody for credentials.
     """
 
-    def answered(origins: Set[str]) -> Answer | Relay:
+    def answered(origins: Set[str], method: str = method, target: bytes = target) -> Answer | Relay:
         rules = replace(checked.rules, open=frozenset(origins))
         return respond_to(rules, client, method, target, host, user_agent)
+
+    def is_there(registry: str, repository: str) -> bool:
+        found = answered(known_open, "GET", f"/v2/{repository}/manifests/latest".encode("ascii"))
+        return found.registry == registry
 
     here = checked.rules.networks.lookup(client)
     networks = tuple(name for name in checked.networks if name in here)
@@ -113,6 +119,10 @@ def explain(
     if isinstance(answer, Relay) and answer.to.terms.mode is Mode.AUTO:
         found = answered({*known_open, answer.to.origin})
         if_open = found if isinstance(found, Answer) else None
+    if isinstance(answer, Relay):
+        # Names in the query become the registry's on the way.
+        asked = Names.of(answer).asking(partial(is_there, answer.registry))
+        answer = replace(answer, target=asked)
     rule = next((each for each in checked.rules.rules if each.name == answer.rule), None)
     return Explanation(client, networks, rule, file, answer, if_open)
 

@@ -18,7 +18,7 @@ registries:
 rules:
   - {name: own, client: 10.0.0.0/8, to: own}
   - {name: auto, host: auto.example, method: [GET, PUT], to: auto, status: 307}
-  - {name: open, path: /open*, to: open}
+  - {name: open, path: [/open*, /v2/open/*], to: open}
   - {name: hub, to: hub}
 """
 CHECKED = checked(RULES, {"p.txt": b"secret\n"})
@@ -64,6 +64,20 @@ def test_a_relay_for_programs() -> None:
         "relay": "https://registry.example/v2/team/a/manifests/1",
         "if_open": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("target", "asked"),
+    [
+        ("/v2/_catalog?n=1&last=b", "/v2/_catalog?n=1&last=team/b"),
+        ("/v2/a/blobs/uploads/?mount=x&from=b", "/v2/team/a/blobs/uploads/?mount=x&from=team/b"),
+        ("/v2/a/blobs/uploads/?mount=x&from=open/b", "/v2/team/a/blobs/uploads/"),
+    ],
+)
+def test_a_relay_is_told_with_the_names_that_the_registry_is_asked_by(
+    target: str, asked: str
+) -> None:
+    assert explained(target).as_json()["relay"] == f"https://registry.example{asked}"
 
 
 def test_what_is_relayed_until_nobody_is_asked_there_says_so() -> None:

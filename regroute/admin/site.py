@@ -3,7 +3,6 @@
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.web import server
-from twisted.web.http import Request
 
 from ..config.schema import Limits
 from ..logs.access_log import Entry
@@ -11,6 +10,7 @@ from ..metrics.events import uncounted
 from ..networks.spans import Address
 from ..reactor import Reactor
 from ..web.connection import Connection
+from ..web.hosting import QuietSite
 from ..web.strict import Head
 from .subject import Subject
 from .tree import Front
@@ -22,11 +22,8 @@ only holds some of them open keeps a health check out."""
 _LIMITS = Limits()
 
 
-class Site(server.Site):
+class Site(QuietSite):
     """The factory of an admin listener's connections, none of which is recorded."""
-
-    displayTracebacks = False
-    noisy = False
 
     def __init__(self, subject: Subject, is_local: bool, reactor: Reactor) -> None:
         front = Front(subject, is_local, reactor)
@@ -88,12 +85,3 @@ class Site(server.Site):
         if self._drained is not None and not self._connections:
             drained, self._drained = self._drained, None
             drained.callback(None)
-
-    def startFactory(self) -> None:
-        """Nothing: twisted.web's own access log is not kept."""
-
-    def stopFactory(self) -> None:
-        """Nothing: see `startFactory`."""
-
-    def log(self, request: Request) -> None:
-        """Nothing: see `startFactory`."""

@@ -25,7 +25,7 @@ class Awaited:
     """The exchange of a request that `ask` has the answer to, by its body.
 
     `give` sends an answer and records it; the second argument is when the request began, by
-    `perf_counter`.
+    `perf_counter`. A client that leaves before gets none, and nothing is recorded.
     """
 
     wants_continue = True
@@ -33,7 +33,7 @@ class Awaited:
     def __init__(
         self,
         ask: Callable[[bytes], Deferred[Answer]],
-        give: Callable[[Answer | None, float], None],
+        give: Callable[[Answer, float], None],
     ) -> None:
         self._began = perf_counter()
         self._ask = ask
@@ -88,4 +88,3 @@ class Awaited:
             self._is_over = True
             if self._answer is not None:
                 self._answer.cancel()
-            self._give(None, self._began)

@@ -179,10 +179,7 @@ class Relaying(Service):
             caller = Caller(address, method, head.target, head.lines, body)
             return self._endpoint.answer(self._rules(), self._login, caller)
 
-        def give(answer: Answer | None, began: float) -> None:
-            if answer is None:
-                # The client has left.
-                return
+        def give(answer: Answer, began: float) -> None:
             self._give(head, Response(answer, address), answer, client, began)
 
         return Awaited(ask, give)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from twisted.web import server
+
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
+    from twisted.web.http import Request
 
     from ..config.schema import Limits
     from ..logs.access_log import Entry
@@ -34,6 +37,22 @@ class Host(Protocol):
 
     def add(self, connection: Connection) -> None: ...
     def discard(self, connection: Connection) -> None: ...
+
+
+class QuietSite(server.Site):
+    """A site without what twisted.web would log of it, and tell its clients of faults."""
+
+    displayTracebacks = False
+    noisy = False
+
+    def startFactory(self) -> None:
+        """Nothing: twisted.web's own access log is not kept."""
+
+    def stopFactory(self) -> None:
+        """Nothing: see `startFactory`."""
+
+    def log(self, request: Request) -> None:
+        """Nothing: see `startFactory`."""
 
 
 class StreamTransport(Protocol):

@@ -22,6 +22,7 @@ from ..rules import RuleSet
 from ..target import means_v2
 from . import wire
 from .conversation import Conversation, Relays
+from .hosting import QuietSite
 from .proxy_protocol import Announced
 from .strict import Head
 
@@ -89,16 +90,13 @@ class Guest(Protocol):
         """Close at once."""
 
 
-class Site(server.Site):
+class Site(QuietSite):
     """The factory of all listeners' connections.
 
     `rules` and `limits` are those in force when they are asked for; `room` is how many connections
     the process has descriptors for. `when_room` is called when there is room for another one;
     `count` is told what happens besides requests.
     """
-
-    displayTracebacks = False
-    noisy = False
 
     def __init__(
         self,
@@ -217,12 +215,3 @@ class Site(server.Site):
         if self._emptied is not None and not self.connections:
             emptied, self._emptied = self._emptied, None
             emptied.callback(None)
-
-    def startFactory(self) -> None:
-        """Nothing: twisted.web's own access log is not kept."""
-
-    def stopFactory(self) -> None:
-        """Nothing: see `startFactory`."""
-
-    def log(self, request: Request) -> None:
-        """Nothing: see `startFactory`."""

@@ -27,7 +27,7 @@ class Desk:
     def __init__(self) -> None:
         self.asked: list[bytes] = []
         self.waiting: list[Deferred[Answer]] = []
-        self.given: list[int | None] = []
+        self.given: list[int] = []
         self.cancelled = 0
         clock = Turns()
         self.site = site_of(lambda: SEED_RULES, clock)
@@ -48,15 +48,14 @@ class Desk:
             self.waiting.append(answer)
             return answer
 
-        def give(answer: Answer | None, began: float) -> None:
-            self.given.append(None if answer is None else answer.status)
-            if answer is not None:
-                persists = client.may_persist
-                close = b"" if persists else b"Connection: close\r\n"
-                fields = b"".join(b"%b: %b\r\n" % field for field in answer.fields)
-                head = b"HTTP/1.1 %d X\r\n%b%b\r\n" % (answer.status, fields, close)
-                client.send(head + answer.body)
-                client.finish(persists=persists)
+        def give(answer: Answer, began: float) -> None:
+            self.given.append(answer.status)
+            persists = client.may_persist
+            close = b"" if persists else b"Connection: close\r\n"
+            fields = b"".join(b"%b: %b\r\n" % field for field in answer.fields)
+            head = b"HTTP/1.1 %d X\r\n%b%b\r\n" % (answer.status, fields, close)
+            client.send(head + answer.body)
+            client.finish(persists=persists)
 
         return Awaited(ask, give)
 
@@ -165,7 +164,7 @@ def test_who_leaves_ends_the_question(is_asked: bool) -> None:
     desk = Desk()
     desk.client.send(HEAD + b"\r\n" if is_asked else CHUNKED)
     desk.client.end()
-    assert desk.given == [None]
+    assert desk.given == []
     assert desk.cancelled == is_asked
     assert desk.client.wire.is_closed
     assert desk.site.connections == set()
