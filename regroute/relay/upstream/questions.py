@@ -92,7 +92,7 @@ class _Asking:
         self._body += data
         if len(self._body) > LONGEST_REPLY and self._upstream is not None:
             self._leave()
-            self._fail(Unreachable(502, f"{self._question.origin} has too long an answer"))
+            self._fail(502, "has too long an answer")
 
     def ended(self, trailers: Fields) -> None:
         """The answer is whole."""
@@ -113,11 +113,19 @@ class _Asking:
             self._has_tried_again = True
             self._acquire()
         else:
-            self._fail(Unreachable(why.status, f"{self._question.origin}: {why.message}"))
+            self._fail(why.status, f"gives no answer: {why.message}")
 
-    def _fail(self, why: Unreachable) -> None:
+    def _fail(self, status: int, message: str) -> None:
         if not self._reply.called:
-            self._reply.errback(why)
+            self._reply.errback(Unreachable(status, f"{self._asked} {message}"))
+
+    @property
+    def _asked(self) -> str:
+        """Who is asked. Clients are told by the registry's name; its address is not theirs."""
+        registry, origin = self._question.registry, self._question.origin
+        if origin == registry.origin:
+            return f"the registry '{registry.name}'"
+        return f"the realm of '{registry.name}' ({origin})"
 
     def _leave(self) -> None:
         upstream, self._upstream = self._upstream, None
