@@ -110,6 +110,8 @@ class Plans:
 
     MOST = 4096
     MOST_BYTES = 16 * 2**20
+    BYTES_A_FIELD = 100
+    """What a field takes beside its bytes: a head may have thousands of empty ones."""
 
     def __init__(self) -> None:
         self._by_client: dict[tuple[str | None, bool], dict[bytes, Plan]] = {}
@@ -126,7 +128,7 @@ class Plans:
 
     def keep(self, client: tuple[str | None, bool], raw: bytes, plan: Plan) -> None:
         """Remember a plan."""
-        size = 5 * len(raw)
+        size = 5 * len(raw) + self.BYTES_A_FIELD * len(plan.head.fields)
         if self._count >= self.MOST or self._size + size > self.MOST_BYTES:
             for plans in self._by_client.values():
                 plans.clear()

@@ -213,6 +213,9 @@ def test_who_cannot_be_asked_what_he_wants_gives_no_answer_either(tmp_path: Path
                     answer = client.getresponse()
                     (error,) = json.loads(answer.read())["errors"]
                     answers.append((answer.status, error["code"]))
+                    # By its name, and not by where it is.
+                    assert error["message"].startswith(f"the registry '{name}' ")
+                    assert there[name].url not in error["message"]
             assert answers == [(status, "UNAVAILABLE")] * 2, name
         assert eventually(lambda: all(each.open == 0 for each in there.values()))
         assert comes_to_have(daemon.process.pid, before)
