@@ -28,6 +28,16 @@ def choose(decision: Decision, known_open: Set[str] = _NONE) -> Answer | Relay:
         case To(status=status):
             registry = decision.candidates[0]
             if is_relayed(registry, query, known_open):
+                if query.target.may_be_misread:
+                    # A redirect lets clients ask for what they could ask for anyway.
+                    return refuse(
+                        400,
+                        "a registry may read this path in another way: it must not have // or ; "
+                        "where that makes it one under /v2",
+                        under_v2=under_v2,
+                        kind=kind,
+                        reason=Reason.PATH,
+                    )
                 target = target_at(registry, query.target.asked, query.repository)
                 return Relay(registry, target, rule.name, query.asked.kind, query.repository)
             location = locate(registry, query)

@@ -46,6 +46,19 @@ class Target:
         return is_under_v2(self.path)
 
     @property
+    def may_be_misread(self) -> bool:
+        """Whether a registry may read another path of the API in this one than the rules have seen.
+
+        Some merge slashes where a path begins, escaped ones too; to some (servlet containers) what
+        follows a ``;`` is no part of a segment.
+        """
+        if ";" not in self.path and not self.path.startswith(("//", "/%2F")):
+            return False
+        segments = [segment.partition(";")[0] for segment in _segments(self.path)]
+        read = [segment for segment in segments if segment]
+        return read[:1] == ["v2"] or "." in read or ".." in read
+
+    @property
     def namespace(self) -> str | None:
         """The ``ns`` query parameter, by which containerd tells a mirror what registry it means."""
         query = self.asked.partition(b"?")[2]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regroute.answers import Answer, Relay
+from regroute.answers import Answer, Reason, Relay
 from regroute.choose import choose, locate
 from regroute.query import Query
 from regroute.registry import Registry
@@ -262,3 +262,38 @@ def test_a_registry_is_asked_for_no_more_than_the_rules_have_seen(asked: str, ur
     answer = choose(RELAYED.decide(query(asked)))
     assert isinstance(answer, Relay)
     assert answer.url == f"https://registry.example{url}"
+
+
+@pytest.mark.parametrize(
+    ("path", "is_refused"),
+    [
+        ("/v2/x/manifests/1", False),
+        ("/v2/x/blobs/uploads/", False),
+        ("/v2/x/blobs/uploads/1?a;b//v2/", False),
+        ("/docs//v2/x", False),
+        ("//docs;lang=en/v2/x", False),
+        ("/docs;v2/x.html;jsessionid=1", False),
+        ("//v2/x/manifests/1", True),
+        ("///v2/_catalog", True),
+        ("/%2fv2/_catalog", True),
+        ("//%76%32/_catalog", True),
+        ("/v2;a/_catalog", True),
+        ("/v2/x;a/manifests/1", True),
+        ("/v2/x/manifests/1;", True),
+        ("/;a/v2/_catalog", True),
+        ("/docs/..;/v2/_catalog", True),
+    ],
+)
+@pytest.mark.parametrize("mode", ["relay", "redirect"])
+def test_what_a_registry_may_misread_is_not_relayed(mode: str, path: str, is_refused: bool) -> None:
+    """Rules have judged another path than the one that it may answer. A redirect stays one."""
+    rules = checked(
+        f"registries: {{hub: {{url: 'https://hub.example', mode: {mode}}}}}\nrules: [{{to: hub}}]"
+    ).rules
+    answer = choose(rules.decide(query(path)))
+    if mode == "redirect":
+        assert answered(answer).location == f"https://hub.example{path}"
+    elif is_refused:
+        assert (answered(answer).status, answered(answer).reason) == (400, Reason.PATH)
+    else:
+        assert isinstance(answer, Relay)

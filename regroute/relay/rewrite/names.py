@@ -255,9 +255,10 @@ def _read(sent: str) -> Asked | None:
         # By itself it would be read as a host.
         return None
     try:
-        return parse_path(decoded(parse_target(sent.encode("ascii")).path))
+        target = parse_target(sent.encode("ascii"))
     except Refusal:
         return None
+    return None if target.may_be_misread else parse_path(decoded(target.path))
 
 
 def _host(origin: str) -> str:

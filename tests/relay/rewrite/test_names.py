@@ -58,6 +58,7 @@ ITS = f"{HUB}/v2/library/foo/blobs/uploads/1"
         (UPLOAD, "/.//evil.example/x", f"{HUB}//evil.example/x"),
         (UPLOAD, f"{HUB}/v2/library/foo/%2e%2e/tags/list", None),
         (UPLOAD, f"{HUB}/v2/library%2Ffoo/tags/list", None),
+        (UPLOAD, f"{HUB}/v2/library/foo/blobs/uploads/1;x", None),
         # What is none.
         (UPLOAD, "javascript:alert(1)", None),
         (UPLOAD, "https:registry.example/x", None),
