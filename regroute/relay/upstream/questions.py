@@ -33,13 +33,7 @@ class Questions:
         All of it has as long as connecting and a registry's silence may take, however it trickles:
         many may wait for the answer, and it is short.
         """
-
-        def late(_: object, __: float) -> Failure:
-            return Failure(Unreachable(504, f"{question.origin}: it takes too long to answer"))
-
-        terms = question.registry.terms
-        asking = _Asking(question, self._pool).start()
-        return asking.addTimeout(terms.connect + terms.idle, self._clock, late)
+        return _Asking(question, self._pool).start(self._clock)
 
 
 class _Asking:
@@ -56,9 +50,13 @@ class _Asking:
         self._body = bytearray()
         self._has_tried_again = False
 
-    def start(self) -> Deferred[Reply]:
+    def start(self, clock: IReactorTime) -> Deferred[Reply]:
+        terms = self._question.registry.terms
         self._acquire()
-        return self._reply
+        return self._reply.addTimeout(terms.connect + terms.idle, clock, self._late)
+
+    def _late(self, _: object, __: float) -> Failure:
+        return Failure(self._unreachable(504, "gives no answer: it takes too long to answer"))
 
     def _acquire(self) -> None:
         terms = self._question.registry.terms
@@ -117,15 +115,15 @@ class _Asking:
 
     def _fail(self, status: int, message: str) -> None:
         if not self._reply.called:
-            self._reply.errback(Unreachable(status, f"{self._asked} {message}"))
+            self._reply.errback(self._unreachable(status, message))
 
-    @property
-    def _asked(self) -> str:
-        """Who is asked. Clients are told by the registry's name; its address is not theirs."""
+    def _unreachable(self, status: int, message: str) -> Unreachable:
+        """Clients are told of a registry by its name: its address is not theirs to know."""
         registry, origin = self._question.registry, self._question.origin
-        if origin == registry.origin:
-            return f"the registry '{registry.name}'"
-        return f"the realm of '{registry.name}' ({origin})"
+        asked = f"the registry '{registry.name}'"
+        if origin != registry.origin:
+            asked = f"the realm of '{registry.name}' ({origin})"
+        return Unreachable(status, f"{asked} {message}")
 
     def _leave(self) -> None:
         upstream, self._upstream = self._upstream, None
