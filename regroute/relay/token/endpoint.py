@@ -251,7 +251,8 @@ def _deny(registry: Registry, denied: Denied, wanted: TokenRequest) -> Answer:
     if denied.status == 429:
         answer = _refuse(429, f"{name} is asked for too many tokens: try again later", Reason.LOGIN)
     elif wanted.is_anonymous:
-        answer = _unauthorized(f"{name} wants to know who you are: log in")
+        how = ": log in" if registry.terms.takes_logins else ", and logins here are for others"
+        answer = _unauthorized(f"{name} wants to know who you are{how}")
     elif denied.status == 403:
         answer = _refuse(403, f"{name} grants nothing for these credentials", Reason.LOGIN)
     else:
