@@ -83,7 +83,7 @@ class Endpoint:
             reason = Reason.TOKEN if barred.rule is None else None
             return _refuse(403, barred.message, reason, rule=barred.rule)
         except Unreachable as unreachable:
-            return _refuse(unreachable.status, unreachable.message, Reason.UNREACHABLE)
+            return _unreachable(unreachable)
 
     async def _grant(
         self, rules: RuleSet, login: Sequence[str], wanted: TokenRequest, asker: Asker
@@ -106,7 +106,7 @@ class Endpoint:
             return _deny(registry, denied, wanted)
         except Unreachable as unreachable:
             self._tell(registry, unreachable)
-            raise
+            return replace(_unreachable(unreachable), registry=registry.name)
 
     async def _log_in(self, registries: Sequence[Registry], wanted: TokenRequest) -> Answer:
         """Try a login where it may be meant, until one registry accepts it: nobody says which."""
@@ -258,6 +258,10 @@ def _deny(registry: Registry, denied: Denied, wanted: TokenRequest) -> Answer:
     else:
         answer = _unauthorized(f"the credentials are not accepted by '{registry.name}'")
     return replace(answer, registry=registry.name)
+
+
+def _unreachable(why: Unreachable) -> Answer:
+    return _refuse(why.status, why.message, Reason.UNREACHABLE)
 
 
 def _unauthorized(message: str) -> Answer:

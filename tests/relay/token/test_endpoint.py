@@ -170,6 +170,7 @@ def test_a_fault_elsewhere_is_told_and_no_token_given(
     found, message = bed.refusal("scope=repository:a:pull", basic_of("alice", ALICE))
     assert found == status
     assert words in message
+    assert bed.ask("scope=repository:a:pull").registry == "hub"
     assert {question.origin for question in bed.world.questions} <= {HUB, HUB_AUTH}
 
 
