@@ -22,8 +22,13 @@ _ALL = (Ranges.of([Span(4, 0, 2**32 - 1)]), Ranges.of([Span(6, 0, 2**128 - 1)]))
 def read_registries(findings: Findings) -> dict[str, Registry]:
     """The registries by their names; one whose files are faulty is left out."""
     registries = {}
-    login = findings.reading.config.token.login
-    for name, fields in findings.reading.config.registries.items():
+    config = findings.reading.config
+    login = {
+        _origin(config.registries[name].url)
+        for name in config.token.login
+        if name in config.registries
+    }
+    for name, fields in config.registries.items():
         place = ("registries", name)
         auth: Visitors | Account | None = Visitors.CLIENT
         authorities: str | None = None
@@ -36,10 +41,17 @@ def read_registries(findings: Findings) -> dict[str, Registry]:
         if auth is None or (fields.ca is not None and authorities is None):
             findings.is_sound = False
             continue
-        takes_logins = not login or name in login
+        # A password is for an origin: what else is there sees it in any case.
+        takes_logins = not login or _origin(fields.url) in login
         terms = compile_terms(fields, auth, authorities, takes_logins=takes_logins)
         registries[name] = parse_registry(fields.url, name, terms)
     return registries
+
+
+def _origin(url: str) -> str:
+    """The origin of a registry in the one form in which two can be compared."""
+    origin = parse_registry(url, "").origin.lower()
+    return origin.removesuffix(":443" if origin.startswith("https:") else ":80")
 
 
 def _read_account(

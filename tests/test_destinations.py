@@ -282,6 +282,22 @@ def test_logins_are_tried_where_they_are_ours(fields: str, why: str | None) -> N
         assert faults(text) == [f"f:3:22: no login is tried at 'other': {why}"]
 
 
+def test_logins_are_for_all_that_is_at_the_same_origin() -> None:
+    """A registry with two prefixes has its users' passwords by either."""
+    urls = {
+        "hub": "https://Hub.example:443/library",
+        "mine": "https://hub.example/me",
+        "port": "https://hub.example:8443",
+        "plain": "http://hub.example:443",
+        "other": "https://other.example",
+    }
+    named = ", ".join(f"{name}: {{url: '{url}', mode: relay}}" for name, url in urls.items())
+    rules = ", ".join(f"{{path: /{name}, to: {name}}}" for name in urls)
+    found = checked(f"registries: {{{named}}}\nrules: [{rules}]\ntoken: {{login: mine}}").rules
+    takers = {each.name for each in found.registries if each.terms.takes_logins}
+    assert takers == {"hub", "mine"}
+
+
 def test_one_login_is_found_without_its_brackets() -> None:
     [fault] = faults(configuration("a: https://r.example", "{to: a}", "token: {login: a}"))
     assert fault.startswith("f:3:16: no login is tried at 'a'")

@@ -122,8 +122,8 @@ def test_connections_to_a_registry_that_has_gone_from_the_rules_are_not_kept_for
 def test_a_registry_that_starts_anew_fails_nobody(tmp_path: Path) -> None:
     """The connections that were kept have ended in the meantime, and this may not be seen yet."""
     with ExitStack() as stack:
-        there = Registry(echo)
-        port = there.port
+        port = free_port()
+        there = Registry(echo, port=port)
         daemon = stack.enter_context(relaying(tmp_path, {"r": there.url}))
         for _ in range(10):
             clients = [over(stack.enter_context(daemon.connect())) for _ in range(5)]

@@ -83,7 +83,7 @@ class Endpoint:
             reason = Reason.TOKEN if barred.rule is None else None
             return _refuse(403, barred.message, reason, rule=barred.rule)
         except Unreachable as unreachable:
-            return _refuse(unreachable.status, unreachable.message, Reason.UNREACHABLE)
+            return _unreachable(unreachable)
 
     async def _grant(
         self, rules: RuleSet, login: Sequence[str], wanted: TokenRequest, asker: Asker
@@ -106,7 +106,7 @@ class Endpoint:
             return _deny(registry, denied, wanted)
         except Unreachable as unreachable:
             self._tell(registry, unreachable)
-            raise
+            return replace(_unreachable(unreachable), registry=registry.name)
 
     async def _log_in(self, registries: Sequence[Registry], wanted: TokenRequest) -> Answer:
         """Try a login where it may be meant, until one registry accepts it: nobody says which."""
@@ -251,12 +251,17 @@ def _deny(registry: Registry, denied: Denied, wanted: TokenRequest) -> Answer:
     if denied.status == 429:
         answer = _refuse(429, f"{name} is asked for too many tokens: try again later", Reason.LOGIN)
     elif wanted.is_anonymous:
-        answer = _unauthorized(f"{name} wants to know who you are: log in")
+        how = ": log in" if registry.terms.takes_logins else ", and logins here are for others"
+        answer = _unauthorized(f"{name} wants to know who you are{how}")
     elif denied.status == 403:
         answer = _refuse(403, f"{name} grants nothing for these credentials", Reason.LOGIN)
     else:
         answer = _unauthorized(f"the credentials are not accepted by '{registry.name}'")
     return replace(answer, registry=registry.name)
+
+
+def _unreachable(why: Unreachable) -> Answer:
+    return _refuse(why.status, why.message, Reason.UNREACHABLE)
 
 
 def _unauthorized(message: str) -> Answer:

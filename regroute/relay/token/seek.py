@@ -202,16 +202,24 @@ def logins(rules: RuleSet, asker: Asker, named: Sequence[str]) -> tuple[Registry
     Those that are `named`, or else the one of the API check and after it all others that rules may
     lead this client to. A registry that is asked as nobody or with our own account is none of them.
     """
-    if named:
-        known = {registry.name: registry for registry in rules.registries}
-        return tuple(known[name] for name in named if name in known and _takes_login(known[name]))
-    first = choose(rules.decide(asker.query("GET", "/v2/")), rules.open)
     found: dict[str, Registry] = {}
-    for registry in (*([first.to] if isinstance(first, Relay) else ()), *_reach(rules, asker)):
+    for registry in _named(rules, named) if named else _in_reach(rules, asker):
         if _takes_login(registry):
             # One of several at the same origin is enough.
             found.setdefault(normal_origin(registry.origin), registry)
     return tuple(found.values())
+
+
+def _named(rules: RuleSet, names: Sequence[str]) -> Iterator[Registry]:
+    known = {registry.name: registry for registry in rules.registries}
+    return (known[name] for name in names if name in known)
+
+
+def _in_reach(rules: RuleSet, asker: Asker) -> Iterator[Registry]:
+    first = choose(rules.decide(asker.query("GET", "/v2/")), rules.open)
+    if isinstance(first, Relay):
+        yield first.to
+    yield from _reach(rules, asker)
 
 
 def _takes_login(registry: Registry) -> bool:

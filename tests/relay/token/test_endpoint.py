@@ -76,6 +76,16 @@ def test_who_has_to_log_in_is_told_so(bed: Bed) -> None:
     assert bed.token("scope=repository:ghcr/a:pull", basic_of("carol", CAROL)).origin == GHCR
 
 
+@pytest.mark.parametrize("authorization", [None, basic_of("carol", CAROL)])
+def test_nobody_is_told_to_log_in_where_no_login_goes(bed: Bed, authorization: str | None) -> None:
+    bed.use(RULES, login=["vault"])
+    assert bed.refusal("scope=repository:ghcr/a:pull", authorization) == (
+        401,
+        "the registry 'ghcr' wants to know who you are, and logins here are for others",
+    )
+    assert bed.credentials() == []
+
+
 def test_a_password_is_wrapped_when_its_registry_has_accepted_it(bed: Bed) -> None:
     right = basic_of("bob", BOB)
     document = bed.grant("scope=repository:vault/a:pull", right)
@@ -160,6 +170,7 @@ def test_a_fault_elsewhere_is_told_and_no_token_given(
     found, message = bed.refusal("scope=repository:a:pull", basic_of("alice", ALICE))
     assert found == status
     assert words in message
+    assert bed.ask("scope=repository:a:pull").registry == "hub"
     assert {question.origin for question in bed.world.questions} <= {HUB, HUB_AUTH}
 
 

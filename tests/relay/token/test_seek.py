@@ -256,6 +256,7 @@ def test_a_token_is_for_where_the_pull_goes(space: str, asker: Asker, end: str) 
         ("[{repository: a, to: ghcr}, {to: hub}]", ME, ["ghcr"], ["ghcr"]),
         ("[{repository: a, to: ghcr}, {to: hub}]", ME, ["hub", "ghcr", "auto"], ["hub", "ghcr"]),
         ("[{repository: a, to: nobody}, {to: hub}]", ME, ["nobody", "plain"], []),
+        ("[{repository: a, to: hub}, {to: team}]", ME, ["team", "hub"], ["team"]),
     ],
 )
 def test_a_login_is_tried_where_this_client_may_come(
