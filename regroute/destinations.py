@@ -13,6 +13,7 @@ from .networks.ranges import Ranges
 from .networks.spans import Span
 from .owners import host_of, is_this_machine, owner
 from .registry import Account, Mode, Registry, Visitors
+from .relay.upstream.origins import normal_origin
 from .rules import Rule, RuleSet, To, may_redirect
 
 # Whoever has all addresses of one family is as good as everyone.
@@ -49,9 +50,7 @@ def read_registries(findings: Findings) -> dict[str, Registry]:
 
 
 def _origin(url: str) -> str:
-    """The origin of a registry in the one form in which two can be compared."""
-    origin = parse_registry(url, "").origin.lower()
-    return origin.removesuffix(":443" if origin.startswith("https:") else ":80")
+    return normal_origin(parse_registry(url, "").origin)
 
 
 def _read_account(
