@@ -217,7 +217,7 @@ def _event_metrics(totals: _Totals) -> Iterator[Metric]:
     )
     yield _counter(
         "regroute_upstream_failures",
-        "Relayed requests without an answer, or without its end.",
+        "Relayed requests, and those for tokens, without an answer or its end.",
         ["reason"],
         of("upstream_failures"),
     )
