@@ -11,9 +11,9 @@ from .config.urls import parse_registry
 from .findings import Findings
 from .networks.ranges import Ranges
 from .networks.spans import Span
+from .origins import normal_origin
 from .owners import host_of, is_this_machine, owner
 from .registry import Account, Mode, Registry, Visitors
-from .relay.upstream.origins import normal_origin
 from .rules import Rule, RuleSet, To, may_redirect
 
 # Whoever has all addresses of one family is as good as everyone.

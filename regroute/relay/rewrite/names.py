@@ -15,9 +15,9 @@ from functools import cached_property
 from ...answers import Refusal, Relay, escaped
 from ...choose import target_at
 from ...oci import REPOSITORY, Asked, Kind, parse_path
+from ...origins import normal_origin
 from ...registry import Registry
 from ...target import decoded, parse_target, visible_path
-from ..upstream.origins import normal_origin
 from . import bodies, parameters
 from .references import Place, is_absolute, resolve
 

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from ..upstream.origins import split_url
+from ...origins import split_url
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)  # RFC 3986 §3.1
 _AUTHORITY = re.compile(r"//([^/?#]*)(.*)", re.DOTALL)

@@ -12,9 +12,9 @@ from urllib.parse import parse_qsl
 
 from ...answers import Answer, Relay, api_ok, refuse
 from ...oci import Kind
+from ...origins import normal_origin
 from ...registry import Account, Visitors
 from ...target import is_under_v2, visible_path
-from ..upstream.origins import normal_origin
 from .challenges import Challenge, parse_challenges
 from .demand import Basic, Bearer, Demand, Open, Unusable
 from .scope import CATALOG, DELETE, PULL, PUSH, Scope, here, is_repository, parse_scopes

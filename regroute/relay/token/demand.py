@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..upstream.origins import Origin, split_url
+from ...origins import Origin, split_url
 from .challenges import Challenge, parse_challenges
 
 UNAUTHORIZED = 401

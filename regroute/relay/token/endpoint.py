@@ -14,12 +14,12 @@ from twisted.internet.defer import Deferred
 
 from ...answers import Answer, Reason, Refusal, granted, refuse
 from ...networks.spans import Address
+from ...origins import normal_origin
 from ...registry import Account, Registry
 from ...respond import Lines
 from ...rules import RuleSet
 from ...target import parse_target
 from ..upstream.ask import Ask, Question, Unreachable
-from ..upstream.origins import normal_origin
 from .credentials import basic
 from .demand import Basic, Bearer, Demand, Open, Unusable
 from .form import TokenRequest, read_request

@@ -12,9 +12,9 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ...origins import normal_origin
 from ...registry import Mode, Registry
 from ..upstream.ask import Ask, Question, Unreachable
-from ..upstream.origins import normal_origin
 from .demand import UNAUTHORIZED, Basic, Bearer, Demand, Open, Unusable, read_demand
 from .grants import USER_AGENT
 from .shared import Shared

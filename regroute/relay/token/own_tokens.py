@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 
+from ...origins import normal_origin
 from ...registry import Account, Registry, Visitors
 from ..upstream.ask import Ask, Unreachable
-from ..upstream.origins import normal_origin
 from .demand import Bearer
 from .grants import Denied, Grant, read_grant, token_question
 from .scope import Scope, there

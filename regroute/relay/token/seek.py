@@ -12,10 +12,10 @@ from urllib.parse import quote
 from ...answers import Relay
 from ...choose import choose
 from ...networks.spans import Address
+from ...origins import normal_origin
 from ...query import Query
 from ...registry import Registry, Visitors
 from ...rules import Decision, Deny, RuleSet, To
-from ..upstream.origins import normal_origin
 from .scope import ANY, DELETE, PUSH, Scope, there
 
 _NO_DIGEST = "sha256:" + 64 * "0"

@@ -24,10 +24,10 @@ from twisted.internet.interfaces import (
 from zope.interface import implementer
 
 from ...metrics.events import uncounted
+from ...origins import Origin, split_url
 from ...web.streams import Encrypted, Plain, Stream
 from ...web.transport import SocketTransport, address_of
 from .ask import Unreachable
-from .origins import Origin, split_url
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime

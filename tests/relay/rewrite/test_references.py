@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from regroute.origins import normal_origin
 from regroute.relay.rewrite.references import Place, is_absolute, resolve, without_dots
-from regroute.relay.upstream.origins import normal_origin
 
 from .rfc3986 import Reference, remove_dot_segments, transform
 

@@ -12,9 +12,9 @@ from urllib.parse import parse_qsl, unquote
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
+from regroute.origins import normal_origin
 from regroute.relay.token.tokens import unwrap, unwrap_refresh
 from regroute.relay.upstream.ask import Question, Reply, Unreachable
-from regroute.relay.upstream.origins import normal_origin
 
 T = TypeVar("T")
 

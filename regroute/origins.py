@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address
 
-from ...answers import Refusal
-from ...networks.spans import Address, parse_address
-from ...target import parse_host
+from .answers import Refusal
+from .networks.spans import Address, parse_address
+from .target import parse_host
 
 _PORTS = {"http": 80, "https": 443}
 _LAST_PORT = 65535

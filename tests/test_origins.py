@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regroute.relay.upstream.origins import normal_origin, split_url
+from regroute.origins import normal_origin, split_url
 
 
 @pytest.mark.parametrize(
