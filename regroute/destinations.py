@@ -1,6 +1,6 @@
 """The registries of a configuration: what their files hold, and what rules make of their terms."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 from .certificates import Certificate, read_authorities
 from .compile import compile_terms
@@ -82,8 +82,10 @@ def judge_terms(
         for position, fields in enumerate(reading.config.rules)
         if fields.status is not None
     }
+    in_use: set[str] = set()
     for rule in rules:
         for registry in rule.outcome.candidates if isinstance(rule.outcome, To) else ():
+            in_use.add(registry.name)
             if ("rules", rule.position) in with_status and not may_redirect(rule, registry):
                 findings.fault(
                     ("rules", rule.position, "status"),
@@ -93,7 +95,7 @@ def judge_terms(
             if isinstance(registry.terms.auth, Account):
                 _judge_access(findings, rule, registry)
     _warn_of_plain_accounts(findings, registries.values())
-    _judge_logins(findings, registries)
+    _judge_logins(findings, registries, in_use)
 
 
 def warn_of_strangers(
@@ -137,7 +139,7 @@ def _warn_of_plain_accounts(findings: Findings, registries: Iterable[Registry]) 
             )
 
 
-def _judge_logins(findings: Findings, registries: Mapping[str, Registry]) -> None:
+def _judge_logins(findings: Findings, registries: Mapping[str, Registry], in_use: Set[str]) -> None:
     for position, name in enumerate(findings.reading.config.token.login):
         if name not in registries:
             # Its own fault has been reported.
@@ -150,6 +152,11 @@ def _judge_logins(findings: Findings, registries: Mapping[str, Registry]) -> Non
         elif terms.auth is not Visitors.CLIENT:
             why = "it has auth, and nobody needs to log in there"
         else:
+            if name not in in_use:
+                findings.warn(
+                    ("token", "login", position),
+                    f"no login is tried at '{name}': no rule sends anybody to it",
+                )
             continue
         findings.fault(("token", "login", position), f"no login is tried at '{name}': {why}")
 

@@ -275,11 +275,19 @@ def test_where_clients_are_sent_for_tokens_is_safe_or_warned_of(
 )
 def test_logins_are_tried_where_they_are_ours(fields: str, why: str | None) -> None:
     registries = f"{RELAYED}, other: {{url: 'https://r.example.net', {fields}}}"
-    text = configuration(registries, "{to: hub}", "token: {login: [hub, other]}")
+    rules = "{path: /v2/other/*, to: other}, {to: hub}"
+    text = configuration(registries, rules, "token: {login: [hub, other]}")
     if why is None:
         assert checked(text)
     else:
         assert faults(text) == [f"f:3:22: no login is tried at 'other': {why}"]
+
+
+def test_a_login_that_no_rule_has_to_do_with_is_told() -> None:
+    registries = f"{RELAYED}, other: {{url: 'https://r.example.net', mode: relay}}"
+    text = configuration(registries, "{to: hub}", "token: {login: [hub, other]}")
+    what = "no login is tried at 'other': no rule sends anybody to it"
+    assert f"f:3:22: warning: {what}" in warnings(text)
 
 
 def test_logins_are_for_all_that_is_at_the_same_origin() -> None:

@@ -62,4 +62,5 @@ def forwarded_of(client: Address | None, host: bytes, scheme: str) -> bytes:
     else:
         node = str(client).encode("ascii")
     # What is no token is quoted; a host has neither quotes nor backslashes in it.
-    return b'for=%s;host="%s";proto=%s' % (node, host, scheme.encode("ascii"))
+    asked = b';host="%s"' % host if host else b""
+    return b"for=%s%s;proto=%s" % (node, asked, scheme.encode("ascii"))

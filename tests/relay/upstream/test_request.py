@@ -73,7 +73,7 @@ def test_who_asks_is_told_beside_what_others_have_told() -> None:
         ("192.0.2.1", b"a.example", "https", b'for=192.0.2.1;host="a.example";proto=https'),
         ("2001:db8::1", b"a:80", "http", b'for="[2001:db8::1]";host="a:80";proto=http'),
         (None, b"[::1]:80", "http", b'for=unknown;host="[::1]:80";proto=http'),
-        (None, b"", "http", b'for=unknown;host="";proto=http'),
+        (None, b"", "http", b"for=unknown;proto=http"),
     ],
 )
 def test_forwarded_says_who_asks_for_what_and_how(
