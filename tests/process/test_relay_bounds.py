@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from ..ports import free_port
@@ -37,6 +37,15 @@ def test_who_is_one_too_many_is_told(tmp_path: Path, gate: Gate) -> None:
         assert there.accepted <= 3
 
 
+def sockets(pid: int) -> int:
+    """How many sockets a process has open."""
+    count = 0
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            count += str(link.readlink()).startswith("socket:")
+    return count
+
+
 def test_where_descriptors_are_gone_relays_fail_and_come_back(tmp_path: Path, gate: Gate) -> None:
     with (
         registry(gate) as there,
@@ -47,6 +56,8 @@ def test_where_descriptors_are_gone_relays_fail_and_come_back(tmp_path: Path, ga
         clients = [stack.enter_context(daemon.connect()) for _ in range(20)]
         for client in clients:
             assert answered(client) == f"{ELSEWHERE}/"
+        # Who asked last whether it has started has left.
+        assert eventually(lambda: sockets(pid) == len(clients) + 1)
         before = descriptors(pid)
         _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (before + 5, hard))
