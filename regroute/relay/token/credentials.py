@@ -133,14 +133,21 @@ def _admit_as_ours(
         return _SEND_NONE
     if relay.kind is Kind.API:
         return _welcome(authorization, _front_token(authorization))
-    account = relay.to.terms.auth
+    account, scopes = relay.to.terms.auth, asked_scopes(relay, method)
     match demand:
         case None:
             return Unknown()
         case Unusable(why=why):
             return Refused(502, f"the registry '{relay.registry}' {why}")
+        case Bearer() | Basic() if isinstance(account, Account) and not scopes:
+            # Rules about repositories do not see what a registry may read in it.
+            return Refused(
+                403,
+                f"the registry '{relay.registry}' is asked with our account for what the "
+                "distribution specification knows, and this path is nothing of that",
+            )
         case Bearer():
-            return Ours(asked_scopes(relay, method))
+            return Ours(scopes)
         case Basic() if isinstance(account, Account):
             return Send((basic(account),))
         case Basic(asks_all=True):

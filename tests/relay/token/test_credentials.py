@@ -192,6 +192,29 @@ def test_a_registry_that_wants_a_password_is_not_asked_as_nobody() -> None:
     assert verdict.status == 403
 
 
+@pytest.mark.parametrize("demand", [BEARER, Basic()])
+@pytest.mark.parametrize(
+    ("path", "is_sent"),
+    [
+        (IMAGE, True),
+        ("/v2/postgres/blobs/uploads/", True),
+        ("/v2/_catalog?n=1", True),
+        (IMAGE + "/", False),
+        ("/v2/postgres/manifests/%00", False),
+        ("/v2/postgres", False),
+        ("/v2/_catalog/", False),
+    ],
+)
+def test_our_account_is_for_what_rules_about_repositories_have_seen(
+    path: str, is_sent: bool, demand: Demand
+) -> None:
+    """A registry may drop a last slash, and a rule that denies the repository has not seen one."""
+    verdict = judged(path, None, demand, terms(ACCOUNT))
+    assert isinstance(verdict, Send | Ours) == is_sent
+    if isinstance(verdict, Refused):
+        assert verdict.status == 403
+
+
 @pytest.mark.parametrize("auth", [Visitors.ANONYMOUS, ACCOUNT])
 @pytest.mark.parametrize(
     ("authorization", "verdict"),
