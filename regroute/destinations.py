@@ -7,6 +7,7 @@ from .compile import compile_terms
 from .conditions import ClientIn
 from .config.registries import AccountFields
 from .config.schema import Config
+from .config.source import Location
 from .config.urls import parse_registry
 from .findings import Findings
 from .networks.ranges import Ranges
@@ -86,6 +87,8 @@ def judge_terms(
     for rule in rules:
         for registry in rule.outcome.candidates if isinstance(rule.outcome, To) else ():
             in_use.add(registry.name)
+            if registry.name not in registries:
+                _warn_of_prefix(findings, ("rules", rule.position, "to"), registry)
             if ("rules", rule.position) in with_status and not may_redirect(rule, registry):
                 findings.fault(
                     ("rules", rule.position, "status"),
@@ -94,6 +97,8 @@ def judge_terms(
                 )
             if isinstance(registry.terms.auth, Account):
                 _judge_access(findings, rule, registry)
+    for name, registry in registries.items():
+        _warn_of_prefix(findings, ("registries", name, "url"), registry)
     _warn_of_plain_accounts(findings, registries.values())
     _judge_logins(findings, registries, in_use)
 
@@ -124,6 +129,15 @@ def _judge_access(findings: Findings, rule: Rule, registry: Registry) -> None:
             ("rules", rule.position, "client"),
             f"this is everyone, and requests go to '{registry.name}' with an account: name those "
             "who may have that",
+        )
+
+
+def _warn_of_prefix(findings: Findings, place: Location, registry: Registry) -> None:
+    if registry.prefix.partition("/")[0] == "v2":
+        findings.warn(
+            place,
+            f"requests go to {registry.origin}/v2/{registry.prefix}/…: leave v2 out, unless "
+            "the names of its repositories begin with it",
         )
 
 

@@ -311,6 +311,27 @@ def test_one_login_is_found_without_its_brackets() -> None:
     assert fault.startswith("f:3:16: no login is tried at 'a'")
 
 
+# Prefixes.
+
+
+def test_a_path_that_is_meant_for_the_api_is_told() -> None:
+    """/v2 comes before the repository prefix by itself."""
+    registries = ", ".join(
+        [
+            "a: 'https://a.example/v2'",
+            "b: {url: 'https://b.example/v2/team'}",
+            "c: 'https://c.example/v2x'",
+        ]
+    )
+    rules = "{path: /b, to: b}, {path: /c, to: c}, {path: /d, to: 'https://d.example/v2/'}, {to: a}"
+    what = "leave v2 out, unless the names of its repositories begin with it"
+    assert sorted(warnings(configuration(registries, rules))) == [
+        f"f:1:17: warning: requests go to https://a.example/v2/v2/…: {what}",
+        f"f:1:50: warning: requests go to https://b.example/v2/v2/team/…: {what}",
+        f"f:2:62: warning: requests go to https://d.example/v2/v2/…: {what}",
+    ]
+
+
 # Other owners.
 
 SECURE = f"listen: [{{port: 443, {TLS}}}]"
