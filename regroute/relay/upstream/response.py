@@ -11,11 +11,12 @@ from .hops import HOP_BY_HOP, options_of
 LONGEST_HEAD = 32 * 1024
 """How long an answer's head may be, in bytes."""
 
-_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_TEXT = rb"[\t -~\x80-\xff]*"
+# What has been taken is never tried in another way: no other leads to more.
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
+_TEXT = rb"[\t -~\x80-\xff]*+"
 _HEAD = re.compile(
     rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: (" + _TEXT + rb"))?\r\n"
-    rb"(?:" + _TOKEN + rb":" + _TEXT + rb"\r\n)*\r\n"
+    rb"(?:" + _TOKEN + rb":" + _TEXT + rb"\r\n)*+\r\n"
 )
 _FIELD = re.compile(rb"([^:\r]+):[\t ]*([^\r]*)\r\n")
 """A field line of a head that is well-formed, with what spaces there are at its end."""
@@ -61,21 +62,22 @@ class ResponseHead:
         lower = raw.lower()
         found = _NOTABLE.findall(lower)
         named = dict(found)
-        length = named.pop(b"content-length", None)
+        length = named.pop(b"content-length", b"")
         if (
-            (not named or named == _KEEP_ALIVE)
-            and length is not None
-            and bool(_LENGTH.fullmatch(length))
-            and len(found) == len(named) + 1
+            len(found) == len(named) + 1
+            and (not named or named == _KEEP_ALIVE)
+            and _LENGTH.fullmatch(length) is not None
             and version == b"1.1"
             and reason is not None
             and status not in (101, 204, 304)
         ):
             # All but a line of ``Connection`` goes on as it is.
             self.length = int(length)
-            start = lower.find(b"\nconnection:") + 1
-            end = raw.index(b"\n", start) + 1 if start else 0
-            self.opening = raw[:start] + raw[end:-2]
+            if named:
+                start = lower.index(b"\nconnection:") + 1
+                self.opening = raw[:start] + raw[raw.index(b"\n", start) + 1 : -2]
+            else:
+                self.opening = raw[:-2]
         else:
             self._read([(name, value.rstrip(b" \t")) for name, value in found])
 
