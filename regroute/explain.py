@@ -11,7 +11,7 @@ from .networks.spans import Address
 from .registry import Mode
 from .relay.rewrite.names import Names
 from .relay.token.front import token_path
-from .respond import respond_to
+from .respond import registry_of, respond_to
 from .rules import Rule
 from .target import visible_path, without_authority
 
@@ -102,13 +102,12 @@ def explain(
     `known_open` are the origins of the registries that are known to ask nobody for credentials.
     """
 
-    def answered(origins: Set[str], method: str = method, target: bytes = target) -> Answer | Relay:
+    def answered(origins: Set[str]) -> Answer | Relay:
         rules = replace(checked.rules, open=frozenset(origins))
         return respond_to(rules, client, method, target, host, user_agent)
 
-    def is_there(registry: str, repository: str) -> bool:
-        found = answered(known_open, "GET", f"/v2/{repository}/manifests/latest".encode("ascii"))
-        return found.registry == registry
+    def is_at(registry: str, repository: str) -> bool:
+        return registry_of(checked.rules, client, repository, host, user_agent) == registry
 
     here = checked.rules.networks.lookup(client)
     networks = tuple(name for name in checked.networks if name in here)
@@ -121,7 +120,7 @@ def explain(
         if_open = found if isinstance(found, Answer) else None
     if isinstance(answer, Relay):
         # Names in the query become the registry's on the way.
-        asked = Names.of(answer).asking(partial(is_there, answer.registry))
+        asked = Names.of(answer).asking(partial(is_at, answer.registry))
         answer = replace(answer, target=asked)
     rule = next((each for each in checked.rules.rules if each.name == answer.rule), None)
     return Explanation(client, networks, rule, file, answer, if_open)

@@ -39,9 +39,13 @@ def respond_for(
     rules: RuleSet, client: Address, method: bytes, target: bytes, lines: Lines
 ) -> Answer | Relay:
     """The same for a client that is known, with the other parts as `respond` has them."""
+    return respond_to(rules, client, method.decode("ascii"), target, *said_by(lines))
+
+
+def said_by(lines: Lines) -> tuple[bytes, str]:
+    """The host and the user agent that a request names."""
     host = next(iter(lines(b"host")), b"")
-    user_agent = b", ".join(lines(b"user-agent")).decode("latin-1")
-    return respond_to(rules, client, method.decode("ascii"), target, host, user_agent)
+    return host, b", ".join(lines(b"user-agent")).decode("latin-1")
 
 
 def respond_to(
@@ -53,3 +57,11 @@ def respond_to(
     except Refusal as refusal:
         return refused(refusal, under_v2=means_v2(target))
     return choose(rules.decide(query), rules.open)
+
+
+def registry_of(
+    rules: RuleSet, client: Address, repository: str, host: bytes, user_agent: str
+) -> str | None:
+    """The name of the registry that the manifests of a repository are at, for a client."""
+    target = f"/v2/{repository}/manifests/latest".encode("ascii")
+    return respond_to(rules, client, "GET", target, host, user_agent).registry

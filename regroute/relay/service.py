@@ -16,7 +16,7 @@ from ..answers import Answer, Reason, Refusal, Relay, refuse
 from ..clients import peer_address
 from ..logs.access_log import entry_of
 from ..registry import Mode
-from ..respond import Response, respond, respond_for
+from ..respond import Response, registry_of, respond, respond_for, said_by
 from ..target import ABSOLUTE, is_under_v2, visible_path, without_authority
 from ..web import wire
 from .awaited import Awaited
@@ -217,9 +217,8 @@ class Relaying(Service):
     ) -> bool:
         """Whether a repository, by its name here, is at the registry of a relay."""
         assert response.client is not None
-        target = f"/v2/{repository}/manifests/latest".encode("ascii")
-        found = respond_for(rules, response.client, b"GET", target, head.lines)
-        return found.registry == relay.registry
+        found = registry_of(rules, response.client, repository, *said_by(head.lines))
+        return found == relay.registry
 
     # What a forward asks for.
 

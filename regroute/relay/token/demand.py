@@ -62,6 +62,11 @@ class Unusable:
 Demand = Open | Bearer | Basic | Unusable
 
 
+def serves_some(demand: Demand) -> bool:
+    """Whether a registry that asks for credentials has also served someone without."""
+    return isinstance(demand, Bearer | Basic) and not demand.asks_all
+
+
 def read_demand(registry: str, status: int, authenticate: Sequence[bytes]) -> Demand | None:
     """What the registry of this origin asks for; None if the answer says nothing about it.
 

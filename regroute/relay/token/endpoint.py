@@ -16,12 +16,12 @@ from ...answers import Answer, Reason, Refusal, granted, refuse
 from ...networks.spans import Address
 from ...origins import normal_origin
 from ...registry import Account, Registry
-from ...respond import Lines
+from ...respond import Lines, said_by
 from ...rules import RuleSet
 from ...target import parse_target
 from ..upstream.ask import Ask, Question, Unreachable
 from .credentials import basic
-from .demand import Basic, Bearer, Demand, Open, Unusable
+from .demand import Basic, Bearer, Demand, Open, Unusable, serves_some
 from .form import TokenRequest, read_request
 from .grants import USER_AGENT, Denied, Grant, read_grant, refresh_question, token_question
 from .learn import Learn
@@ -101,7 +101,7 @@ class Endpoint:
             demand = await self._learn.demand(registry)
             return await self._ask_for_token(registry, demand, wanted, sought)
         except Denied as denied:
-            if wanted.is_anonymous and _serves_some(demand) and denied.status != 429:
+            if wanted.is_anonymous and serves_some(demand) and denied.status != 429:
                 return _give_nothing(registry)
             return _deny(registry, denied, wanted)
         except Unreachable as unreachable:
@@ -186,16 +186,11 @@ class Endpoint:
 
 
 def _asker(caller: Caller, wanted: TokenRequest) -> Asker:
-    named = parse_target(caller.target).host
-    # RFC 9112 §3.2.2: the authority of an absolute-form target takes the place of Host.
-    host = next(iter(caller.lines(b"host")), b"") if named is None else named.encode("ascii")
-    user_agent = b", ".join(caller.lines(b"user-agent")).decode("latin-1")
+    host, user_agent = said_by(caller.lines)
+    if (named := parse_target(caller.target).host) is not None:
+        # RFC 9112 §3.2.2: the authority of an absolute-form target takes the place of Host.
+        host = named.encode("ascii")
     return Asker(caller.client, host, user_agent, wanted.namespace)
-
-
-def _serves_some(demand: Demand) -> bool:
-    """Whether a registry that asks for credentials has also served someone without."""
-    return isinstance(demand, Bearer | Basic) and not demand.asks_all
 
 
 def _concerns(wanted: TokenRequest, registry: Registry) -> bool:

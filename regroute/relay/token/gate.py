@@ -27,7 +27,7 @@ from .credentials import (
     contradicted,
     is_of_registry,
 )
-from .demand import UNAUTHORIZED, Basic, Bearer, read_demand
+from .demand import UNAUTHORIZED, Basic, Bearer, read_demand, serves_some
 from .front import Front
 from .grants import Denied
 from .learn import Learn
@@ -83,7 +83,7 @@ class Gate:
             self._tell(relay.to, unreachable)
             verdict = Refused(unreachable.status, unreachable.message)
         except Denied as denied:
-            if isinstance(demand, Bearer) and not demand.asks_all:
+            if serves_some(demand):
                 return Send()
             verdict = Refused(denied.status, f"the registry '{relay.registry}' gives no token")
         return self._conclude(arrival, verdict)

@@ -123,13 +123,11 @@ class Learn(Service):
         demand = read_demand(origin, UNAUTHORIZED, authenticate)
         if not isinstance(demand, Bearer | Basic):
             return
+        of_some = replace(demand, asks_all=False)
         if isinstance(learned.demand, Open):
-            demand = replace(demand, asks_all=False)
             until = now + CONTRADICTION_TIME
-            self._remember(registry, _Learned(demand, now, now + FRESH_TIME, until))
-        elif learned.demand in (demand, replace(demand, asks_all=False)):
-            return
-        elif learned.learned_at + FAILURE_TIME <= now:
+            self._remember(registry, _Learned(of_some, now, now + FRESH_TIME, until))
+        elif learned.demand not in (demand, of_some) and learned.learned_at + FAILURE_TIME <= now:
             # It asks for something else by now, or here: the API check tells which.
             self._refresh(registry)
 
