@@ -52,7 +52,7 @@ def compile_terms(
     auth: Visitors | Account,
     authorities: str | None,
     *,
-    takes_logins: bool = True,
+    takes_logins: bool,
 ) -> Terms:
     """How a registry is relayed; `authorities` are in PEM."""
     mode = Mode(fields.mode)

@@ -194,7 +194,7 @@ class Workers(Service):
                 await link.lend(position, each)
 
     def _end(self, slot: Slot, why: str) -> None:
-        slot.link, slot.is_serving, slot.open = None, False, set()
+        slot.link, slot.is_serving = None, False
         slot.counters.reset_gauges()
         ended, slot.ended = slot.ended, Deferred()
         ended.callback(None)
