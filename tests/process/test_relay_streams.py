@@ -62,6 +62,19 @@ def read_head(client: socket.socket) -> bytes:
     return raw
 
 
+def read_large(client: socket.socket, length: int, step: int) -> tuple[int, str]:
+    """Read an answer of this length in such steps: how long its body is, and its digest."""
+    head, _, rest = read_head(client).partition(b"\r\n\r\n")
+    assert b"Content-Length: %d" % length in head
+    digest, size = sha256(rest), len(rest)
+    while size < length:
+        data = client.recv(step)
+        assert data
+        digest.update(data)
+        size += len(data)
+    return size, digest.hexdigest()
+
+
 def digest_of(size: int) -> str:
     digest = sha256()
     for piece in pieces(size):
@@ -90,15 +103,7 @@ def test_a_large_answer_comes_whole_and_takes_little_memory(daemon: Daemon) -> N
     with connect(daemon, is_narrow=True) as client:
         peak = Peak(daemon.process.pid)
         client.sendall(GET)
-        head, _, rest = read_head(client).partition(b"\r\n\r\n")
-        assert b"Content-Length: %d" % LARGE in head
-        digest, size = sha256(rest), len(rest)
-        while size < LARGE:
-            data = client.recv(16_384)
-            assert data
-            digest.update(data)
-            size += len(data)
-        assert (size, digest.hexdigest()) == (LARGE, digest_of(LARGE))
+        assert read_large(client, LARGE, 16_384) == (LARGE, digest_of(LARGE))
         assert peak.bytes < MIB
 
 
@@ -317,15 +322,7 @@ def test_large_bodies_come_whole_over_tls(tmp_path: Path, is_announced: bool) ->
         for turn in range(2):
             peak = Peak(daemon.process.pid)
             client.sendall(GET)
-            head, _, rest = read_head(client).partition(b"\r\n\r\n")
-            assert b"Content-Length: %d" % OVER_TLS in head
-            digest, size = sha256(rest), len(rest)
-            while size < OVER_TLS:
-                data = client.recv(65_536)
-                assert data
-                digest.update(data)
-                size += len(data)
-            assert digest.hexdigest() == digest_of(OVER_TLS)
+            assert read_large(client, OVER_TLS, 65_536) == (OVER_TLS, digest_of(OVER_TLS))
             client.sendall(
                 f"PUT {UPLOAD} HTTP/1.1\r\nHost: h\r\nContent-Length: {OVER_TLS}\r\n\r\n".encode()
             )
